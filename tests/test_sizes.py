@@ -147,12 +147,12 @@ def test_the_front_door_says_what_it_chose(monkeypatch, photos):
     assert code == 0 and out.startswith("--size auto: phone, for there is no GPU here"), err
     monkeypatch.setattr(gpus, "may_exist", lambda: True)
     monkeypatch.setattr(gpus, "list_gpus", lambda strategy: cards(80))
-    code, out, err = train("--dry-run", "--target-res", "256")
+    code, out, err = train("--dry-run", "--target-res", "256", "--precision", "float32")
     assert code == 0, err
     said, _, rest = out.partition("\n")
     assert said == "--size auto: paper, for 1 x NVIDIA T4 with 80 GiB and 10,000 photos"
     config, end = json.JSONDecoder().raw_decode(rest)
-    assert config["networks"]["size"] == "paper" and config["asked"] == {"recipe": "pggan", "target_res": 256, "size": "paper", "batch": "auto"}  # fmt: skip
+    assert config["networks"]["size"] == "paper" and config["asked"] == {"recipe": "pggan", "target_res": 256, "precision": "float32", "size": "paper", "batch": "auto"}  # fmt: skip
     assert "paper: 23,0" in rest[end:] and "a step at 256 px in batches of 8 needs about 3" in rest[end:]
     for words, sentence in (((), "for 1 x NVIDIA T4 with 80 GiB and 12 photos"), (("--size", "small"), "small: ")):
         code, out, _ = train("--dry-run", "--data", photos, "--target-res", "16", *words)

@@ -144,12 +144,12 @@ def check_number(name: str, value, least: float, most: float) -> float:
     return float(value)
 
 
-def list_paths(name: str, given) -> list[str | os.PathLike]:
+def list_paths(name: str, given) -> list[Path]:
     """Return a path, or several, as a list. Raise UserError if something else is among them."""
     paths = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     if unlike := [path for path in paths if not isinstance(path, str | os.PathLike)]:
         raise UserError(f"{name} {unlike[0]!r}: expected the path of a file, or a list of them.")
-    return paths
+    return [Path(path) for path in paths]
 
 
 def as_path(place) -> Path:

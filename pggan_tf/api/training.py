@@ -56,7 +56,8 @@ def train(
     chosen = arguments.parse_options({"data": data, **options})
     machine = machines.make_machine(progress, callbacks)
     # The working directory may change while it trains.
-    own, parent = (os.path.abspath(arguments.expand(place)) if place else None for place in (folder, runs))
+    own = os.path.abspath(arguments.expand(folder)) if folder else None
+    parent = os.path.abspath(arguments.expand(runs))
     file = arguments.expand(config) if config else None
     job = jobs.make_job(chosen, machine, file, own, parent)
     with machines.end_by_callback(machine, job.trained):

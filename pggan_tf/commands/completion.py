@@ -21,6 +21,7 @@ def _or_files(base: Any) -> type[ShellComplete]:
 
     class OrFiles(base):
         def get_completion_args(self) -> tuple[list[str], str]:
+            """Return the words before the cursor, and the one at it."""
             args, incomplete = super().get_completion_args()
             if self.name == "bash":  # which takes --option=value for three words
                 after_option = [i for i, word in enumerate(args) if i and word == "=" and args[i - 1].startswith("--")]

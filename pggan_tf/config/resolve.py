@@ -284,7 +284,9 @@ def resolve(asked: Mapping) -> Plan:
     """
     asked = parsing.split_size(asked)
     values = settings(asked)
-    if values["patch"] and "patch" not in asked:  # a recipe's crops are no larger than the images
+    if (
+        values["patch"] and values["target_res"] and "patch" not in asked
+    ):  # a recipe's crops are no larger than the images
         values["patch"] = min(
             values["patch"], *shapes.shape_at(values["target_res"], shapes.parse_aspect(values["shape"] or "1:1"))
         )

@@ -6,6 +6,7 @@ moment at which a grid, a picture with many generated images, is drawn.
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import sys
@@ -176,15 +177,16 @@ class FunctionCallback(Callback):
         self.function = function
 
     def tick(self, run, stats):
+        """Call the function."""
         goes_on = self.function(describe_tick(run, stats))
         if isinstance(goes_on, bool | np.bool_) and not goes_on:
             run.stop()
 
 
-class GuardedCallback(Callback):
+class GuardedCallback:
     """Calls a callback of the user's, whose exceptions must not cost what was trained.
 
-    After an exception, the training ends after the next call of the graph, with a checkpoint, and
+    It has the methods of `Callback`. After an exception, the training ends after the next call of the graph, with a checkpoint, and
     of the callback only `end` is called.
 
     Args:
@@ -208,26 +210,10 @@ class GuardedCallback(Callback):
             self.error = self.error or error
             run.stop()
 
-    def begin(self, run):
-        self._call("begin", run)
-
-    def phase(self, run, phase):
-        self._call("phase", run, phase)
-
-    def step(self, run, stats):
-        self._call("step", run, stats)
-
-    def tick(self, run, stats):
-        self._call("tick", run, stats)
-
-    def snapshot(self, run):
-        self._call("snapshot", run)
-
-    def measure(self, run):
-        self._call("measure", run)
-
-    def end(self, run):
-        self._call("end", run)
+    def __getattr__(self, name: str):
+        if name.startswith("_") or not hasattr(Callback, name):
+            raise AttributeError(name)
+        return functools.partial(self._call, name)
 
 
 class TensorBoardWriter(Callback):

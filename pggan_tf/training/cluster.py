@@ -386,19 +386,15 @@ def _from_tf_config(text: str | None) -> tuple[tuple[str, ...], int]:
         values = json.loads(text)
         jobs, task = values.get("cluster", {}), values.get("task", {})
         chiefs, others = jobs.get("chief", []), jobs.get("worker", [])
-        kind, number = task.get("type", "worker"), task.get("index", 0)
-        number = int(number) if isinstance(number, str) else number
-        if not isinstance(number, int) or not isinstance(kind, str):
-            raise TypeError(f"the task {task} has no type or no whole number")
-        if any(not isinstance(tasks, list) or not all(isinstance(a, str) for a in tasks) for tasks in (chiefs, others)):
-            raise TypeError("the cluster has no lists of addresses")
+        kind, number = task.get("type", "worker"), int(str(task.get("index", 0)))
+        if any(not isinstance(t, list) or any(not isinstance(x, str) for x in t) for t in ([kind], chiefs, others)):
+            raise TypeError("expected lists of addresses and the name of a job")
     except (ValueError, AttributeError, TypeError) as error:
         raise UserError(
             f"TF_CONFIG: not what TensorFlow expects ({error}). Mend it, unset it, or give --workers."
         ) from None
     if unknown := {job for job, tasks in jobs.items() if tasks} - {"chief", "worker"} or {kind} - {"chief", "worker"}:
         raise UserError(f"TF_CONFIG: has a '{min(unknown)}'; expected workers, with or without a chief.")
-    known = chiefs if kind == "chief" else others
-    if (chiefs or others) and not 0 <= number < len(known):
-        raise UserError(f"TF_CONFIG: is {kind} {number}, of which the cluster has {len(known)}. Count from 0.")
+    if jobs and not 0 <= number < len(jobs.get(kind, [])):
+        raise UserError(f"TF_CONFIG: is {kind} {number}, of which it has {len(jobs.get(kind, []))}. Count from 0.")
     return (*chiefs, *others), number + (len(chiefs) if kind == "worker" else 0)

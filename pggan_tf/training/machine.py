@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pggan_tf.training.cluster import ALONE, Cluster
 
 if TYPE_CHECKING:
-    from pggan_tf.training.callbacks import Callback
+    from pggan_tf.training.callbacks import Callback, GuardedCallback
 
 
 @dataclass(frozen=True)
@@ -24,4 +24,4 @@ class Machine:
     # Makes the callback that shows progress; its argument is the run's log. None: on a terminal, a
     # bar, else lines of the log.
     display: Callable[..., Callback] | None = None
-    callbacks: Sequence[Callback] = ()  # the user's own, called after all others
+    callbacks: Sequence[Callback | GuardedCallback] = ()  # the user's own, called after all others
