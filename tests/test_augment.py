@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -57,10 +59,12 @@ def test_the_probability_says_how_many():
 
 def test_the_probability_follows_the_reals():
     for before, mean, after in ((0.5, 1.0, 0.51), (0.5, 0.4, 0.49), (0.0, 0.4, 0.0)):
-        found, left = augment.adapt_probability(tf.constant(before), tf.constant([5000 * mean, 5000.0]))
+        found, left = augment.adapt_probability(tf.constant(before), tf.constant([5000 * mean, 5000.0]), 500_000)
         assert float(found) == pytest.approx(after) and not np.any(left)
+    sooner, _ = augment.adapt_probability(tf.constant(0.5), tf.constant([5000.0, 5000.0]), 80_000)
+    assert float(sooner) == pytest.approx(0.5 + 5 / 80)
     few = tf.constant([255.0, 255.0])
-    found, left = augment.adapt_probability(tf.constant(0.5), few)
+    found, left = augment.adapt_probability(tf.constant(0.5), few, 500_000)
     np.testing.assert_array_equal(left, few)
     assert float(found) == 0.5
 
@@ -70,7 +74,7 @@ def test_the_probability_follows_the_reals():
 def test_the_probability_does_not_depend_on_the_batch(batch, sign, rises):
     """The mean sign of one image is 1 or -1, whatever that of many is."""
     signs = np.where(np.random.default_rng(batch).uniform(size=(5_000, batch)) < (1 + sign) / 2, 1.0, -1.0).mean(1)
-    adapt = tf.function(augment.adapt_probability)
+    adapt = tf.function(functools.partial(augment.adapt_probability, rise=500_000))
     probability, state = tf.constant(0.5), tf.zeros(2)
     for mean in signs.astype(np.float32):
         probability, state = adapt(probability, state + tf.constant([mean * batch, batch], tf.float32))

@@ -264,6 +264,7 @@ def _readers(config: Config) -> dict[str, tuple[bool, str]]:
         for name in structure
     }
     readers |= {
+        "augment_images": (config.images.augment == "ada", "it belongs to --augment ada"),
         "class_weight": (config.networks.conditional, "it belongs to --conditional"),
         "fade_images": (architecture.grows, f"--network {config.networks.network} does not grow"),
         "penalty_weight": (objective.penalty != "none", "there is no penalty; give --penalty"),

@@ -28,7 +28,13 @@ DECIDED_ONCE = ("target_res", "shape", "size", "batch")  # options for which it 
 _COUNTS = ("portraits", "metrics_every", *(name for name in FIELDS if name.endswith("_images")))
 CONV_WAS_STANDARD = 1
 # Values that a config.json does not state, so that earlier versions can read those of squares.
-_LEFT_OUT = {"shape": shapes.name_aspect(shapes.SQUARE), "degrade_strength": 1.0, "denoise": False, "zoom": 0.0}
+_LEFT_OUT = {
+    "shape": shapes.name_aspect(shapes.SQUARE),
+    "degrade_strength": 1.0,
+    "denoise": False,
+    "zoom": 0.0,
+    "augment_images": 500_000,
+}
 _AS_FLAGS = {"degrade": {"none": False, "once": True}}  # values that a config.json states as earlier versions did
 
 

@@ -55,6 +55,10 @@ class ImageOptions:
         ("none", "diff", "ada"),
         common=True,
     )
+    # Karras et al. 2020, section 3.1, whose runs see 25 million images.
+    augment_images: int = option(
+        500_000, "number of images after which --augment ada may change every image; fewer for shorter runs", least=1
+    )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from pggan_tf.data.resampling import full_einsum
 from pggan_tf.lazy import tf
 
 ADA_TARGET = 0.6  # target for the mean sign of D's logits on reals
-ADA_IMAGES = 500_000  # images over which the probability can rise from 0 to 1
 ADA_BATCH = 256  # least number of images whose signs are averaged (Karras et al. 2020: four batches of 64)
 
 _TRANSLATION = 1 / 8  # largest shift, as a share of the image's side
@@ -198,7 +197,7 @@ def augment_images(x, seed, probability=None, parts: int = 1, steps=STEPS):
     return x
 
 
-def adapt_probability(probability, signs):
+def adapt_probability(probability, signs, rise: int):
     """Adapt the augmentation probability once enough images have been seen.
 
     It rises if the mean sign of D's logits on real images is above ADA_TARGET, and falls if it is below.
@@ -207,11 +206,12 @@ def adapt_probability(probability, signs):
     Args:
         probability: the probability so far, a scalar tensor in 0..1.
         signs: sum of the signs and number of the images since it was last adapted, [2].
+        rise: number of images over which it can rise from 0 to 1.
 
     Returns:
         (the probability, [0, 0]) if there are at least ADA_BATCH images, else (probability, signs).
     """
     total, images = tf.unstack(signs)
     enough, mean = images >= ADA_BATCH, total / tf.maximum(images, 1.0)
-    adapted = tf.clip_by_value(probability + tf.sign(mean - ADA_TARGET) * (images / ADA_IMAGES), 0.0, 1.0)
+    adapted = tf.clip_by_value(probability + tf.sign(mean - ADA_TARGET) * (images / rise), 0.0, 1.0)
     return tf.where(enough, adapted, probability), tf.where(enough, tf.zeros_like(signs), signs)

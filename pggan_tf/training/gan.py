@@ -44,6 +44,7 @@ class GANOptions:
     # Bound of the absolute values of D's trained weights (Arjovsky et al. 2017, algorithm 1).
     weight_clip: float | None = None
     augment: str = "none"  # 'none', 'diff' or 'ada', see augment.py
+    augment_images: int = 500_000  # images over which the probability of 'ada' can rise from 0 to 1
     sync_batch: bool = True  # whether batch statistics are computed over the shares of all replicas
 
 

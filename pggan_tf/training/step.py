@@ -150,7 +150,7 @@ class TrainingStep:
             sign = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, stats["sign_real"])
             probability, signs = local_copy(gan.augment_probability), local_copy(gan.augment_signs)
             summed = signs + tf.stack([sign, 1.0]) * float(phase.images_per_step)
-            adapted, left = augment.adapt_probability(probability, summed)
+            adapted, left = augment.adapt_probability(probability, summed, gan.options.augment_images)
             probability.assign(tf.where(good, adapted, probability))
             signs.assign(tf.where(good, left, signs))
         self._move_average()

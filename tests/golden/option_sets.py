@@ -22,6 +22,7 @@ WITH_RECIPES = (
     "--minibatch discrimination --generator-norm batch --discriminator-norm batch --conv standard --upsampling nearest",
     "--conditional --class-weight 0.5 --augment diff",
     "--channels 1 --augment ada --no-mirror --seed 7",
+    "--augment ada --augment-images 80k",
     "--fmap-base 512 --fmap-max 32 --latent-size 16 --stddev-group 2 --adam-betas 0.5,0.9 --adam-epsilon 1e-7",
     "--task upscale --network srresnet --pixel l1 --scale 2 --patch 24 --blocks 4 --degrade --crop tiles"
     " --filter bicubic --target-res 64 --channels 3",
