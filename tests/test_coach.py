@@ -68,6 +68,10 @@ def test_only_what_the_run_may_have_is_advised():
     (advice,) = coach.advise(figures(*collapsed, batch={4: 7}, minibatch="discrimination"))
     assert not any("stddev" in command for command in advice.commands) and advice.commands
     known = {"logit_real": 0.91, "logit_fake": -0.92}, {"logit_seen": 0.78, "logit_unseen": -1.12, "logit_made": -0.92}
+    (advice,) = coach.advise(figures(*known))
+    assert advice.commands[2] == "--augment ada --augment-images 30000"  # a quarter of what the run sees
+    (advice,) = coach.advise(figures(*known, total_images=4_000_000))
+    assert advice.commands[2] == "--augment ada"
     (advice,) = coach.advise(figures(*known, loss="wgan-gp"))
     assert advice.commands == ("more photos", "--augment diff")
 

@@ -107,6 +107,13 @@ def suggest_rate(plan: Plan, resolution: int, rate: float) -> float:
     return usual if usual < rate else rate / 4
 
 
+def _suggest_adaptive(plan: Plan) -> str:
+    """Return the options of adaptive augmentation that may change every image after a quarter of the run."""
+    quarter = max(1_000, plan.phases[-1].end // 4)
+    rounded = round(quarter, 1 - len(str(quarter)))
+    return "--augment ada" + (f" --augment-images {rounded}" if rounded < DEFAULTS["augment_images"] else "")
+
+
 def _suggest_other_weights(plan: Plan) -> tuple[str, ...]:
     """Return the advice to begin with other weights, unless the run of `plan` has done so."""
     return () if plan.config.optimization.init_from else ("--init-from RUN, a run on many others",)
@@ -192,7 +199,7 @@ def _find_memory(figures: Figures) -> Advice | None:
         else (
             "more photos",
             "--augment diff",
-            *(("--augment ada in a long run",) if _may_change(figures.plan, {"augment": "ada"}) else ()),
+            *((_suggest_adaptive(figures.plan),) if _may_change(figures.plan, {"augment": "ada"}) else ()),
         ),
     )
 
