@@ -68,7 +68,7 @@ def _started(words: list[str]) -> list[str]:
         words = words[1:]
         # Options, assignments, and numbers such as those of `nice -n 19` and `timeout 10m`.
         while words and (words[0].startswith("-") or "=" in words[0] or re.fullmatch(r"[\d.]+[smhd]?", words[0])):
-            words = words[1:]
+            words = words[2:] if words[0] in ("-s", "-k", "-u", "-n") else words[1:]
     if words and Path(words[0]).name.startswith("python"):
         program, *words = words
         while words and words[0].startswith("-") and words[0] not in ("-m", "-c"):

@@ -52,7 +52,9 @@ def atomic_write(path: str | Path, only_writer: bool = False) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             partial.unlink()
         if isinstance(error, OSError) and error.filename == str(partial):
-            error.filename, error.filename2 = str(path), None  # what the user knows
+            error.filename = str(path)  # what the user knows
+            if error.filename2 is not None:
+                del error.filename2
         raise
 
 

@@ -335,6 +335,7 @@ def test_mistakes_are_named(run, tmp_path):
         (lambda: run.generator.sample(class_name="cat"), "--class cat"),
         (lambda: run.generator.convert(np.zeros([1, 8, 8, 3], np.uint8)), "makes images from latents"),
         (lambda: run.grid(1000), "none with the number 1000"),
+        (lambda: run.grid(-1000), "none with the number -1000"),
         (lambda: run.grid("0"), "number 0: expected a whole number"),
         (lambda: run.grid(True), "number True: expected a whole number"),
         (lambda: pg.evaluate("portraits", run, metrics=None), "metrics None: expected names of metrics"),

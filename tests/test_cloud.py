@@ -99,6 +99,7 @@ BROKEN = {
     "nodes as text": ("instance_count: 1", "instance_count: '2'", "resources.instance_count '2': expected a whole number"),
     "run beside the output": ("--run ${{outputs.run}}", "--run ${{outputs.run}}/../x", "gone with the node.*--run"),
     "option behind nice": ("python train.py --data", "nice -n 19 timeout 3h python train.py --dta", "No such option.*--dta"),
+    "option behind timeout": ("python train.py --data", "timeout -s KILL 3h env -u A python train.py --dta", "No such option.*--dta"),
     "option in a loop": ("python train.py --data", "for i in 1 2; do python train.py --dta", "No such option.*--dta"),
     "not YAML": ("type: command", "type: [command", "not YAML"),
     "another kind": ("type: command", "type: pipeline", "type pipeline: not a job of this project"),

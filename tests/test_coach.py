@@ -65,6 +65,9 @@ def test_only_what_the_run_may_have_is_advised():
     collapsed = {"logit_real": 0.0, "logit_fake": 0.01, "loss_d": 1.39}, {"variety": 0.1}
     (advice,) = coach.advise(figures(*collapsed, augment="ada"))
     assert not any("wgan-gp" in command for command in advice.commands) and advice.commands
+    old = dataclasses.replace(figures(*collapsed, augment="ada").plan, asked={})  # of a config.json of version 2
+    (advice,) = coach.advise(dataclasses.replace(figures(*collapsed), plan=old))
+    assert not any("wgan-gp" in command for command in advice.commands) and advice.commands
     (advice,) = coach.advise(figures(*collapsed, batch={4: 7}, minibatch="discrimination"))
     assert not any("stddev" in command for command in advice.commands) and advice.commands
     known = {"logit_real": 0.91, "logit_fake": -0.92}, {"logit_seen": 0.78, "logit_unseen": -1.12, "logit_made": -0.92}

@@ -5,7 +5,7 @@ import types
 import pytest
 
 from pggan_tf.commands import train
-from pggan_tf.config import Plan, as_typed, parse, parsing, recipes, resolve
+from pggan_tf.config import Plan, as_typed, load, parse, parsing, recipes, resolve
 from pggan_tf.config.checks import check_read
 from pggan_tf.config.resolve import Base, asked_of, complete, merge
 from pggan_tf.config.schema import FIELDS, GROUP_OF, Config
@@ -173,6 +173,8 @@ def test_crops_of_a_recipe_are_no_larger_than_the_images():
     assert resolve({"recipe": "srgan", "target_res": 32}).config.purpose.patch == 32
     assert resolve({"recipe": "srgan", "target_res": 64, "shape": "1:2"}).config.purpose.patch == 32
     assert resolve({"recipe": "srgan", "target_res": 256}).config.purpose.patch == 96
+    assert resolve({"recipe": "srgan", "target_res": 90}).config.purpose.patch == 88, "a multiple of --scale"
+    assert resolve({"recipe": "srgan", "resolutions": (64,)}).config.purpose.patch == 64
     with pytest.raises(UserError, match="--patch 96: expected 4 to 32"):
         resolve({"recipe": "srgan", "target_res": 32, "patch": 96})
 
@@ -182,6 +184,14 @@ def test_what_would_never_come_or_learn_is_refused():
         resolve({"target_res": 4, "stop": "plateau", "metrics": ("swd",)})
     with pytest.raises(UserError, match="--learning-rate .*0.*more than 0"):
         resolve({"learning_rate": {4: 0.0}})
+
+
+def test_runs_of_before_are_read_though_new_ones_are_refused(tmp_path):
+    content = resolve({"target_res": 4, "metrics": ("swd",)}).to_json()
+    content["optimization"]["learning_rate"] = {"4": 0.0}
+    content["running"]["stop"] = "plateau"
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    assert load(tmp_path / "config.json").config.optimization.learning_rate == {4: 0.0}
 
 
 def test_help_says_what_the_default_recipe_has():

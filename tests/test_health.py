@@ -140,10 +140,9 @@ def test_what_is_told_of_a_ruined_run(tmp_path):
         f"The last good checkpoint is {later}. Start from it with: --config {tmp_path / 'config.json'} --init-from {tmp_path} --x"
     )
     # Weights whose logits had grown without bound by then are not begun with, those from before it are.
-    for images, lost in ((12, True), (20, False)):
-        (tmp_path / "stats.jsonl").write_text(
-            json.dumps({"images": images, "seconds": 1.0, "loss_d": 1.0, "logit_real": 6e14}) + "\n"
-        )
+    for images, logits, lost in ((12, [6e14], True), (20, [6e14], False), (12, [1200.0, *[0.5] * 10], False)):
+        ticks = [{"images": images, "seconds": 1.0, "loss_d": 1.0, "logit_real": logit} for logit in logits]
+        (tmp_path / "stats.jsonl").write_text("".join(f"{json.dumps(tick)}\n" for tick in ticks))
         text = health.suggest_restart(tmp_path, "--x")
         assert ("--init-from" not in text) == lost and ("no checkpoint is worth going on with" in text) == lost
 

@@ -532,6 +532,9 @@ def test_floats_beside_images_are_no_images(tmp_path):
     source = open_source(str(tmp_path / "a.npz"))
     assert len(source) == 5 and source.classes == ("0", "1") and next(source.items(0, 1)).data.max() == 1
     assert "'imgs' are used, not x" in source.list_notes()[0]
+    depth = np.zeros((5, 8, 8, 1), np.float32)
+    np.savez(tmp_path / "c.npz", photos=np.ones((5, 8, 8, 3), np.uint8), depth=depth)
+    assert "'photos' are used, not depth" in open_source(str(tmp_path / "c.npz")).list_notes()[0]
     np.savez(tmp_path / "b.npz", x_train=np.ones((5, 8, 8, 3), np.uint8), labels=np.arange(5) % 2)
     assert open_source(str(tmp_path / "b.npz")).classes == ("0", "1")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -83,12 +84,13 @@ def _data_of_begun(plan: Plan, environment: dict, machine: Machine, moved: bool,
             stored = None
         if stored and stored.manifest.checksum == known["checksum"]:
             return stored
-    try:
-        return prepare_data(plan, machine, check_only)
-    except UserError as error:
-        if moved:
-            raise
-        raise UserError(f"{error} If the photos have moved, give --data and their new place.") from None
+    data = plan.config.images.data or ()
+    places = [place for place in ((data,) if isinstance(data, str) else data) if os.path.isabs(place)]
+    if gone := None if moved else next((place for place in places if not os.path.exists(place)), None):
+        raise UserError(
+            f"{gone}: is gone, and so is what was prepared from it. If it has moved, give --data and its new place."
+        )
+    return prepare_data(plan, machine, check_only)
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -216,6 +218,8 @@ class Job:
                 folders[i] = trained
                 self.trained.append(trained)
                 say(str(trained))
+            if any(getattr(callback, "error", None) for callback in self.machine.callbacks):
+                return  # who has called this raises it
             started = time.monotonic()
         if self.several and not self.dry_run:
             say(f"to use them together: pggan generate {folders[0]} --upscale {folders[1]} --grid faces.png")

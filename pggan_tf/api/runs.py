@@ -107,7 +107,7 @@ class Run:
         from PIL import Image
 
         grids = self.grids
-        number = arguments.check_whole("number", number, -len(grids))
+        number = arguments.check_whole("number", number, -(10**9))
         if not -len(grids) <= number < len(grids):
             raise UserError(f"{self.folder}: has {len(grids)} grids, so none with the number {number}.")
         with Image.open(grids[number]) as file:

@@ -188,14 +188,20 @@ def check_size(config: Config, architecture: networks.Architecture, resolutions:
         tasks.from_config(config).check_size(side)
 
 
-def check_stop(config: Config, resolution: int) -> None:
-    """Raise UserError for --stop plateau if no metric could tell a plateau. resolution: the last one, in pixels."""
-    names = config.measuring.metrics or ()
-    smallest = min(shapes.shape_at(resolution, config.networks.aspect))
+def check_new(config: Config) -> None:
+    """Raise UserError for options of a new run from which nothing would come; earlier runs may have them."""
+    smallest = min(shapes.shape_at(config.networks.target_res, config.networks.aspect))
     if config.running.stop == "plateau" and smallest < metrics.SMALLEST:
         raise UserError(
             f"--stop plateau: images of less than {metrics.SMALLEST} px are not measured, so that it would never come."
         )
+    if not all(rate > 0 for rate in config.optimization.learning_rate.values()):
+        raise UserError(f"--learning-rate {as_text(config.optimization.learning_rate)}: expected more than 0.")
+
+
+def check_stop(config: Config) -> None:
+    """Raise UserError for --stop plateau if no metric could tell a plateau."""
+    names = config.measuring.metrics or ()
     adversarial = tasks.TASKS[config.purpose.task].from_images and losses.LOSSES[config.objective.loss].adversarial
     if config.running.stop == "plateau" and metrics.choose_judge(names, adversarial) is None:
         raise UserError(

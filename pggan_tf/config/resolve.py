@@ -260,8 +260,8 @@ def complete(config: Config) -> Config:
     checks.check_task(config, architecture)
     checks.check_networks(config, architecture)
     checks.check_objective(config)
+    checks.check_stop(config)
     resolutions = _resolutions(config, architecture)
-    checks.check_stop(config, resolutions[-1])
     changes: dict = {n: value for n, value in default_values(config, architecture).items() if config.value(n) is None}
     if config.objective.content_weight is None:
         changes["content_weight"] = losses.CONTENT[config.objective.content]
@@ -284,13 +284,13 @@ def resolve(asked: Mapping) -> Plan:
     """
     asked = parsing.split_size(asked)
     values = settings(asked)
-    if (
-        values["patch"] and values["target_res"] and "patch" not in asked
-    ):  # a recipe's crops are no larger than the images
-        values["patch"] = min(
-            values["patch"], *shapes.shape_at(values["target_res"], shapes.parse_aspect(values["shape"] or "1:1"))
-        )
-    return Plan(complete(Config().replace(**values)), dict(asked)).with_rest()
+    side = values["target_res"] or (values["resolutions"] or (0,))[-1]
+    if values["patch"] and side and "patch" not in asked:  # a recipe's crops are no larger than the images
+        side = min(shapes.shape_at(side, shapes.parse_aspect(values["shape"] or "1:1")))
+        values["patch"] = min(values["patch"], side - side % values["scale"] or side)
+    config = complete(Config().replace(**values))
+    checks.check_new(config)
+    return Plan(config, dict(asked)).with_rest()
 
 
 def load(path: str | Path) -> Plan:

@@ -194,7 +194,7 @@ class ObjectiveOptions:
 class OptimizationOptions:
     """Optimiser, batches and the generator's moving average."""
 
-    learning_rate: Table = option({4: 4e-3}, "learning rate of both networks", above=0)
+    learning_rate: Table = option({4: 4e-3}, "learning rate of both networks", least=0)
     discriminator_rate: float = option(1.0, "learning rate of the discriminator, relative to the generator's", above=0)
     optimizer: str = option("adam", "optimiser of both networks", ("adam", "rmsprop"))
     adam_betas: tuple[float, ...] = option((0.0, 0.99), "beta1,beta2 of Adam; RMSProp uses beta2")

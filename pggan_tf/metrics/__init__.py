@@ -55,11 +55,10 @@ METRICS = {
     "colorfulness": Metric("colorfulness", "images", "", 0, ""),
     "time": Metric("", "", "", 0, "", unit="s"),
 }
+# Shorter side in pixels: while a run trains, smaller images are not measured, as they contain less than a patch.
+SMALLEST = 8
 # Metrics for generators from latents: all but those of pairs, since no image of the data
 # corresponds to a generated one.
-SMALLEST = (
-    8  # pixels of the shorter side; while a run trains, smaller images are not measured: they contain less than a patch
-)
 WHILE_TRAINING = tuple(name for name, metric in METRICS.items() if metric.takes != "pairs")
 
 

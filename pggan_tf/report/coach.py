@@ -47,6 +47,18 @@ class Advice:
         return self.text + (f" Try: {'; or '.join(self.commands)}" if self.commands else "")
 
 
+def _average(ticks: Sequence[dict], name: str) -> float:
+    """Return the mean of an entry of the last ticks; NaN without ticks."""
+    values = [v for tick in ticks[-_TICKS:] if (v := tick.get(name)) is not None]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def find_largest_logit(ticks: Sequence[dict]) -> float:
+    """Return the larger absolute value of the mean logits of reals and of fakes in the last ticks; 0 without any."""
+    found = [abs(_average(ticks, name)) for name in ("logit_real", "logit_fake")]
+    return max((value for value in found if value == value), default=0.0)
+
+
 @dataclass(frozen=True)
 class Figures:
     """The figures of a run so far."""
@@ -59,8 +71,7 @@ class Figures:
 
     def mean(self, name: str) -> float:
         """Return the mean of an entry of the last ticks; NaN without ticks."""
-        values = [v for tick in self.ticks[-_TICKS:] if (v := tick.get(name)) is not None]
-        return float(np.mean(values)) if values else float("nan")
+        return _average(self.ticks, name)
 
     @property
     def resolution(self) -> int:
@@ -91,7 +102,8 @@ def _list_changes(plan: Plan, *changes: dict[str, str]) -> tuple[str, ...]:
 def _may_change(plan: Plan, change: Mapping) -> bool:
     """Tell whether a run like that of `plan` may have these options, {option: value}, too."""
     try:
-        resolve(merge(plan.asked, change))
+        # A config.json of versions 1 and 2 does not say what was asked for.
+        resolve(merge(plan.asked, change) if plan.asked else plan.config.values() | change)
     except UserError:
         return False
     return True
@@ -120,13 +132,13 @@ def _suggest_other_weights(plan: Plan) -> tuple[str, ...]:
 
 
 def _find_high_rate(figures: Figures) -> Advice | None:
-    logits = [abs(figures.mean(name)) for name in ("logit_real", "logit_fake")]
+    logit = find_largest_logit(figures.ticks)
     batch = schedule.lookup(figures.plan.config.optimization.batch, figures.resolution)
     settled = figures.ticks[-1].get("images", 0) >= _FIRST_STEPS * batch
     skipped = figures.mean("skipped") if settled else 0.0
-    if not (max(logits, default=0.0) > LARGEST_LOGIT or skipped > _SKIPPED):
+    if not (logit > LARGEST_LOGIT or skipped > _SKIPPED):
         return None
-    seen = f"the discriminator's logits have grown to {max(logits):.2g}"
+    seen = f"the discriminator's logits have grown to {logit:.2g}"
     if skipped > _SKIPPED:
         seen = f"{skipped:.0%} of the last steps had a loss or gradient that was NaN or Inf, and were skipped"
     rate = schedule.lookup(figures.plan.config.optimization.learning_rate, figures.resolution)

@@ -203,6 +203,7 @@ class GuardedCallback:
 
     def _call(self, event: str, run, *args) -> None:
         if self.error and event != "end":
+            run.stop()  # also the next part of a pipeline
             return
         try:
             getattr(self.callback, event)(run, *args)

@@ -163,8 +163,7 @@ def suggest_restart(folder: Path, options: str) -> str:
         begun = f"The last good checkpoint is {last}, of the beginning. " if last else ""
         return f"{begun}Start again with: --config {config} {options}"
     ticks = records.read_history(folder / STATS).ticks
-    until = [tick for tick in ticks if tick["images"] <= checkpoint.parse_images(last)]
-    logits = [abs(tick.get(name) or 0.0) for tick in until for name in ("logit_real", "logit_fake")]
-    if max(logits, default=0.0) > coach.LARGEST_LOGIT:
-        return f"Its logits had grown to {max(logits):.2g}, so that no checkpoint is worth going on with. Start again with: --config {config} {options}"
+    grown = coach.find_largest_logit([tick for tick in ticks if tick["images"] <= checkpoint.parse_images(last)])
+    if grown > coach.LARGEST_LOGIT:
+        return f"Its logits had grown to {grown:.2g}, so that no checkpoint is worth going on with. Start again with: --config {config} {options}"
     return f"The last good checkpoint is {last}. Start from it with: --config {config} --init-from {run} {options}"

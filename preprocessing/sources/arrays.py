@@ -250,6 +250,9 @@ def open(location: str) -> Arrays:
     found = ", ".join(f"{n} {a.dtype}{list(a.shape)}" for n, a in arrays.items())
     if not pictures:
         raise UserError(f"{location}: no array of images in it ({found}). Expected uint8 [N, H, W, 3], or [N, H, W].")
+    whole = [n for n, a in pictures.items() if a.dtype == np.uint8]
+    if name is None and len(whole) == 1 and pictures[whole[0]].shape[3:] in ((3,), (4,)):
+        name = whole[0]  # in colour, beside floats such as depths
     if name is None and len(pictures) > 1:
         raise UserError(f"{location}: {', '.join(pictures)} may all be its images. Save one of them as 'images'.")
     name = name or next(iter(pictures))
