@@ -205,6 +205,21 @@ def test_a_callback_that_fails_loses_nothing(event, tmp_path):
     assert run.resume(progress=False).ended and run.images_seen == 160
 
 
+@pytest.mark.slow
+def test_a_callback_that_fails_ends_a_pipeline(tmp_path):
+    ends = []
+
+    class Mine(pg.Callback):
+        def end(self, run):
+            ends.append(run.config.recipe)
+            raise ConnectionError("my tracker is away")
+
+    options = {"target_res": 32, "portraits": 64, "total_images": 160, "grid": 4, "blocks": 1, "width": 8}
+    with pytest.raises(ConnectionError):
+        pg.train(recipe="pggan-separable+srgan", folder=tmp_path / "own", report=False, progress=False, callbacks=[Mine()], **options)  # fmt: skip
+    assert ends == ["pggan-separable"]
+
+
 def test_a_training_goes_on_if_the_working_directory_changes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "else").mkdir()
