@@ -781,7 +781,13 @@ def test_sites_on_one_host_keep_out_of_each_other_s_way(browser, site, tmp_path)
         page = context.new_page()
         for name in ("a", "b"):
             opened(page, f"{url}{name}/", seed=3)
-            until(page, f"async () => (await (await caches.open('pggan {url}{name}/ {name}')).keys()).some(r => r.url.endsWith('generate.tflite'))")  # fmt: skip
+            # All that it has loaded: large files are stored one after the other, in any order.
+            until(page, f"""async () => {{
+                const kept = new Set((await (await caches.open('pggan {url}{name}/ {name}')).keys()).map(({{ url }}) => url));
+                const loaded = performance.getEntriesByType('resource').map(({{ name }}) => name.split('#')[0]);
+                const large = loaded.filter((url) => /\\.(wasm|tflite)$/.test(url));
+                return large.length > 1 && large.every((url) => kept.has(url));
+            }}""")  # fmt: skip
         context.set_offline(True)
         for name in ("a", "b"):
             page.goto("about:blank")
