@@ -1,5 +1,5 @@
 /** One photo, large: its faces, the part of it that is used, drawn by hand with a pointer or the arrow keys. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { call, say } from "./api";
 import { Boxes } from "./photo-sheet";
 import type { Box, Photo } from "./types";
@@ -35,7 +35,7 @@ interface Props { folder: string; photo: Photo; shape: string; step: (by: number
 export function PhotoDialog(props: Props) {
   const leave = useRef<(then: () => void) => void>((then) => then());
   const next = useRef<HTMLButtonElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => { // before another key is pressed
     if (document.activeElement === document.body) next.current?.focus();
   }, [props.photo.index]);
   const press = (event: KeyboardEvent) => {
