@@ -103,7 +103,7 @@ def _may_change(plan: Plan, change: Mapping) -> bool:
     """Tell whether a run like that of `plan` may have these options, {option: value}, too."""
     try:
         # A config.json of versions 1 and 2 does not say what was asked for.
-        resolve(merge(plan.asked, change) if plan.asked else plan.config.values() | change)
+        resolve(merge(plan.asked, change) if plan.asked else {**plan.config.values(), **change})
     except UserError:
         return False
     return True
