@@ -103,7 +103,9 @@ class Deadline:
         self.seconds, self._end, self.ending = seconds, 0.0, False
 
     def start(self) -> None:
-        """Restart the time limit, for a new computation."""
+        """Restart the time limit, for a new computation. Raise HTTPException 503 if the server is ending."""
+        if self.ending:
+            raise _make_ending()
         self._end = time.monotonic() + self.seconds
 
     def stop(self) -> None:
@@ -225,8 +227,6 @@ def make_application(source: sources.Source, limits: Limits, mark: bool = True) 
     scale, change = network.scale, task.converter(network, check=deadline.check)
 
     def work(data: bytes) -> Response:
-        if deadline.ending:
-            raise _make_ending()
         deadline.start()
         try:
             photo = _read_photo(data, limits, scale)

@@ -191,8 +191,6 @@ class Job:
 
     def _run(self, started: float, stack: contextlib.ExitStack) -> None:
         """Train the runs; see `run`. `stack` removes new folders that remain empty."""
-        from pggan_tf.training import precision
-
         say = self.machine.say
         folders = [self.own and self.own / p.config.recipe if self.several else self.own for p in self.plans]
         running = [(p.config.schedule.minutes, p.config.optimization.init_from) for p in self.plans]
@@ -211,6 +209,8 @@ class Job:
                 folder = folders[i]
                 begun = folder is not None and keras_files.is_run(folder)
                 weights = [] if begun else pretrained.describe_weights(plan)
+                from pggan_tf.training import precision
+
                 half = precision.guess_half(plan.config.running.precision)
                 say("\n".join([*plan.too_long(), plan.describe(half=half), *weights]))
                 continue

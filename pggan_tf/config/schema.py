@@ -45,7 +45,7 @@ class ImageOptions:
     )
     held_out: float = option(
         0.0,
-        "share of the images, spread over the whole data, that is not trained on: metrics of networks that take images, and the coach, are shown it",
+        "share of the images, spread over the whole data, that is not trained on: for the coach, and for metrics of tasks from images to images",
         least=0,
         most=0.9,
     )

@@ -62,9 +62,8 @@ class Writer:
             if mark and path.suffix.lower() not in _ISO:
                 self.container.metadata.update(marks.make_tags(mark))
             moved = (_move_chapter(chapter, shift) for chapter in source.chapters())
-            self.container.set_chapters(
-                [chapter for chapter in moved if chapter["end"] > 0]
-            )  # others end before the film
+            within = [chapter for chapter in moved if chapter["end"] > 0]  # others end before the video begins
+            self.container.set_chapters(within)
         except (av.FFmpegError, ValueError) as error:
             self.discard()
             raise self._explain(error) from None
