@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import operator
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -125,16 +124,12 @@ def take_options(command: click.Command, given: Mapping) -> dict:
 
 def check_whole(name: str, value, least: int, most: int | None = None) -> int:
     """Return a number as int. Raise UserError if it is not whole, or outside of least..most."""
-    try:
-        whole = isinstance(value, float | np.floating) and float(value).is_integer()
-        number = int(value) if whole else least - 1 if isinstance(value, bool | np.bool_) else operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least or (most is not None and number > most):
-        raise UserError(
-            f"{name} {value}: expected a whole number {f'from {least} on' if most is None else f'from {least} to {most}'}."
-        )
-    return number
+    number = int(value) if isinstance(value, float | np.floating) and float(value).is_integer() else value
+    whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+    if not whole or number < least or (most is not None and number > most):
+        allowed = f"from {least} on" if most is None else f"from {least} to {most}"
+        raise UserError(f"{name} {value}: expected a whole number {allowed}.")
+    return int(number)
 
 
 def check_number(name: str, value, least: float, most: float) -> float:
