@@ -8,6 +8,12 @@ from collections.abc import Callable
 from starlette.requests import ClientDisconnect, Request
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from export import hosts
+
+# Connections of one address that have not asked for anything yet. A browser opens about six; proxies on this machine
+# may open more.
+_SILENT = 32
+
 
 class _Protocol(H11Protocol):
     """HTTP protocol of uvicorn that closes connections on which nothing happens for `seconds`.
@@ -26,6 +32,10 @@ class _Protocol(H11Protocol):
     def connection_made(self, transport):
         super().connection_made(transport)
         self._expect()
+        host = self.client[0] if self.client else hosts.LOCAL
+        silent = (c for c in self.connections if c.cycle is None and c.client and c.client[0] == host)
+        if not hosts.is_loopback(host) and sum(1 for _ in silent) > _SILENT:
+            transport.close()  # one machine would otherwise take all connections that there may be
 
     def on_response_complete(self):
         super().on_response_complete()

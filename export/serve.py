@@ -6,9 +6,13 @@ A site is a folder of static files, whose networks run in the browser. A network
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import importlib.util
+import socket
+import threading
+import time
 from pathlib import Path
 
 import click
@@ -27,8 +31,16 @@ ISOLATION = {
 }
 
 
+# Limits of a site's server: seconds that a request may take to arrive, and that a part of the answer may take to be
+# read; open connections, and those of one address. A browser opens about six.
+_SECONDS = 30
+_CONNECTIONS, _OF_ONE_ADDRESS = 128, 32
+
+
 class _Handler(http.server.SimpleHTTPRequestHandler):
     """Request handler for the files of a site. It adds the headers ISOLATION and logs nothing."""
+
+    timeout = _SECONDS  # of silence
 
     extensions_map = {
         **http.server.SimpleHTTPRequestHandler.extensions_map,
@@ -58,11 +70,61 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
     def handle_one_request(self):
         try:
             super().handle_one_request()
-        except ConnectionError:  # the browser has closed the connection during a download
+        except (ConnectionError, TimeoutError):  # the browser has closed the connection, or does not read
             self.close_connection = True
+
+    def parse_request(self):
+        sound = super().parse_request()
+        self.server.note_arrival(self.connection)
+        return sound
 
     def log_message(self, format, *arguments):
         pass
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    """HTTP server with a thread for each connection that nobody can keep from answering others.
+
+    Connections above the limits are closed at once, and so are those whose request has not arrived
+    in time. Proxies on this machine bring the requests of many, so its own addresses may use all.
+    """
+
+    address = ""  # what a phone opens, with its key; for the page with the QR code
+
+    def __init__(self, *args):
+        self._lock = threading.Lock()
+        self._open: dict[socket.socket, tuple[str, float]] = {}  # connection -> address, time until its request is due
+        super().__init__(*args)
+
+    def process_request(self, request, client_address):
+        host = client_address[0]
+        with self._lock:
+            same = sum(other == host for other, _ in self._open.values())
+            taken = len(self._open) >= _CONNECTIONS or (same >= _OF_ONE_ADDRESS and not hosts.is_loopback(host))
+            if not taken:
+                self._open[request] = host, time.monotonic() + _SECONDS
+        if taken:
+            self.shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
+
+    def note_arrival(self, request) -> None:
+        """Note that the request of a connection has arrived, so that it is not closed for being late."""
+        with self._lock:
+            self._open[request] = self._open[request][0], float("inf")
+
+    def service_actions(self):  # called about twice a second
+        super().service_actions()
+        with self._lock:
+            late = [request for request, (_, due) in self._open.items() if due < time.monotonic()]
+        for request in late:
+            with contextlib.suppress(OSError):  # it has just been closed
+                request.shutdown(socket.SHUT_RDWR)
+
+    def shutdown_request(self, request):
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
 
 
 def make_site_server(site: Path, host: str, port: int, key: str | None = None):
@@ -76,9 +138,8 @@ def make_site_server(site: Path, host: str, port: int, key: str | None = None):
     """
     handler = lan.gate(_Handler, key) if key else _Handler
 
-    class Server(http.server.ThreadingHTTPServer):
+    class Server(_Server):
         address_family = hosts.choose_family(host)
-        address = ""  # what a phone opens, with its key; for the page with the QR code
 
     return Server((host, port), functools.partial(handler, directory=str(site)))
 

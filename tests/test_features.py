@@ -152,6 +152,19 @@ def test_weights_that_are_not_there_are_refused(tmp_path):
         features.load(str(tmp_path / "none.keras"), "", tmp_path)
 
 
+def test_a_graph_that_writes_files_is_refused(graph, tmp_path):
+    """Like the one that a stranger's config.json may name as its Inception."""
+    definition, victim = tf.compat.v1.GraphDef.FromString(graph.read_bytes()), tmp_path / "victim"
+    with tf.Graph().as_default() as written:
+        tf.raw_ops.WriteFile(filename=str(victim), contents="was here", name="write")
+    definition.node.extend(written.as_graph_def().node)
+    next(n for n in definition.node if n.name == "pool_3").input.append("^write")
+    (tmp_path / "bad.pb").write_bytes(definition.SerializeToString())
+    with pytest.raises(UserError, match="it has the operations WriteFile, which Inception has not"):
+        features.load_inception(tmp_path / "bad.pb").extract(IMAGES)
+    assert not victim.exists()
+
+
 @pytest.mark.parametrize("activation", ["softmax", None])
 def test_a_keras_file_gives_what_goes_into_its_last_layer(tmp_path, activation):
     import keras

@@ -1,8 +1,11 @@
 """A site for the phones of a local network: its address, its key and its code."""
 
+import contextlib
 import http.client
 import re
+import socket
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -61,6 +64,59 @@ def test_with_the_key_a_browser_gets_everything(site):
     assert ask(site, "//elsewhere.example/?key=secret")[1]["Location"] == "/elsewhere.example/", (
         "never to another machine"
     )
+
+
+def _is_closed(connection) -> bool:
+    connection.settimeout(0.2)
+    try:
+        return not connection.recv(1)
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_silent_connections_keep_nobody_out(site, monkeypatch):
+    """Those of one address get their share of all connections, and only until their request is due."""
+    monkeypatch.setattr(serve, "_OF_ONE_ADDRESS", 5)
+    monkeypatch.setattr(serve, "_CONNECTIONS", 8)
+    with contextlib.ExitStack() as stack:
+        many = [stack.enter_context(socket.create_connection(("127.0.0.1", site))) for _ in range(20)]
+        deadline = time.monotonic() + 30
+        while sum(map(_is_closed, many)) != 12:  # all but 8: addresses of this machine may use all
+            assert time.monotonic() < deadline
+        monkeypatch.setattr(serve.hosts, "is_loopback", lambda host: False)
+        for connection in many:
+            connection.close()
+        many = []
+        while len(many) < 5:
+            assert time.monotonic() < deadline
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", site)))
+            many += [] if _is_closed(connection) else [connection]
+        assert _is_closed(stack.enter_context(socket.create_connection(("127.0.0.1", site))))
+        other = http.client.HTTPConnection("127.0.0.1", site, timeout=20, source_address=("127.0.0.2", 0))
+        other.request("GET", "/?key=secret")
+        assert other.getresponse().status == 303
+
+
+@pytest.mark.parametrize("sent", [b"GET / HT", b"GET / HTTP/1.0\r\nX: "])
+def test_a_request_that_does_not_come_to_its_end(site, monkeypatch, sent):
+    monkeypatch.setattr(serve, "_SECONDS", 1)
+    begun = time.monotonic()
+    with socket.create_connection(("127.0.0.1", site)) as connection:
+        connection.sendall(sent)
+        while not _is_closed(connection):
+            assert time.monotonic() < begun + 25  # the limit of silence alone would take 30
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(b"x")
+    assert ask(site, "/?key=secret")[0] == 303
+
+
+def test_an_answer_may_take_longer_than_a_request(site, monkeypatch):
+    monkeypatch.setattr(serve, "_SECONDS", 0.5)
+    took = threading.Event()
+    monkeypatch.setattr(serve._Handler, "do_GET", lambda self: (took.wait(3), self.send_error(418)))
+    assert ask(site, "/?key=secret")[0] == 418
 
 
 def test_the_code_is_the_address():

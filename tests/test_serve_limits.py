@@ -466,8 +466,8 @@ class Wire(asyncio.Transport):
 
     unread, end = 0, None
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, host="127.0.0.1"):
+        super().__init__({"peername": (host, 50000)})
         self.written = bytearray()
 
     def write(self, data):
@@ -549,6 +549,27 @@ def test_who_is_silent_after_an_answer_is_let_go(sent):
         assert len(clock.waiting(7)) == 1
         clock.end(7)
         assert wire.end == "closed"
+
+    connected(scenario)
+
+
+def test_one_address_has_a_share_of_the_silent_connections(monkeypatch):
+    monkeypatch.setattr(protocols, "_SILENT", 3)
+
+    async def scenario(protocol, wire, clock, answer):
+        def connect(host):
+            other = type(protocol)(protocol.config, protocol.server_state, {}, clock)
+            other.connection_made(Wire(host))
+            return other
+
+        many = [connect("192.168.1.7") for _ in range(5)]
+        assert [one.transport.end for one in many] == [None, None, None, "closed", "closed"]
+        for one in many[3:]:
+            one.connection_lost(None)
+        many[0].data_received(ASKED)
+        assert connect("192.168.1.7").transport.end is None, "only two of the others are silent"
+        assert connect("192.168.1.8").transport.end is None
+        assert all(connect("127.0.0.1").transport.end is None for _ in range(9)), "as many as a proxy brings"
 
     connected(scenario)
 

@@ -1,6 +1,7 @@
 """Every source gives the same items under the same numbers, whatever it is and wherever it lies."""
 
 import dataclasses
+import gzip
 import hashlib
 import io
 import stat
@@ -152,6 +153,47 @@ def test_a_bomb_in_a_zip_is_not_unpacked(tmp_path, monkeypatch):
     assert "5 MB unpacked, more than 1" in str(bomb.data) and pixels_of(good).shape == (12, 12, 3)
 
 
+def _make_long_name(format):
+    info = tarfile.TarInfo(f"{'a' * (3 << 20)}/1.png")
+    return info.tobuf(format)
+
+
+def _make_global_header():
+    return tarfile.TarInfo.create_pax_global_header({"comment": "a" * (3 << 20)})
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        partial(_make_long_name, tarfile.PAX_FORMAT),
+        partial(_make_long_name, tarfile.GNU_FORMAT),
+        _make_global_header,
+    ],
+)
+def test_a_header_of_a_tar_that_has_no_bounds_is_refused(tmp_path, header):
+    """tarfile would read it whole, and a few kB can hold gigabytes of it."""
+    data = header() + write_tar(tmp_path / "t.tar", "w").read_bytes()
+    (tmp_path / "bomb.tar.gz").write_bytes(gzip.compress(data))
+    with pytest.raises(UserError, match="a header of 3 MB, more than 1"):
+        open_source(str(tmp_path / "bomb.tar.gz"))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_label_files_of_an_archive_have_a_bound_together(tmp_path, monkeypatch, kind):
+    from preprocessing.sources import archive
+
+    monkeypatch.setattr(archive, "_MAX_LABEL_BYTES", 5 << 20)
+    files = {f"d{i}/dataset.json": b" " * (2 << 20) for i in range(3)} | {"a.png": png(IMAGES[0])}
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as there, tarfile.open(tmp_path / "a.tar", "w") as also:
+        for name, data in files.items():
+            there.writestr(name, data)
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            also.addfile(info, io.BytesIO(data))
+    with pytest.raises(UserError, match=rf"a.{kind}: d2/dataset.json: 6 MB of label files, more than 5. Leave it out"):
+        open_source(str(tmp_path / f"a.{kind}"))
+
+
 def test_links_to_photos_are_photos(tmp_path):
     """As in the folders that tools make of sets which they keep elsewhere."""
     (tmp_path / "kept").mkdir()
@@ -182,6 +224,7 @@ def test_a_damaged_member_is_one_bad_image(tmp_path):
         ("floats.npy", np.zeros((4, 8, 8, 3)), "float64. Expected uint8"),
         ("channels.npy", np.zeros((4, 3, 8, 8), np.uint8), r"transpose it with \(0, 2, 3, 1\)"),
         ("flat.npy", np.zeros((4, 8)), "no array of images"),
+        ("empty.npy", np.zeros((10**9, 0, 0, 3), np.uint8), "images without pixels"),
         ("pickle.npy", np.array([{}], object), "cannot be read"),
     ],
 )

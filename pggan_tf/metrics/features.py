@@ -192,6 +192,18 @@ def _verify_hash(file: Path, expected: str, address: str, discard: Callable[[], 
         )
 
 
+# Operations of inception-2015-12-05 and of graphs of the same network. All only compute: a graph may also read
+# and write files, so a run's config from a stranger could else run what it likes.
+# fmt: off
+_OPERATIONS = {
+    "Add", "AddV2", "AvgPool", "BatchNormWithGlobalNormalization", "BiasAdd", "Cast", "CheckNumerics", "Concat",
+    "ConcatV2", "Const", "Conv2D", "DecodeJpeg", "ExpandDims", "FusedBatchNorm", "FusedBatchNormV3", "Identity",
+    "MatMul", "MaxPool", "Mean", "Mul", "Placeholder", "RealDiv", "Relu", "Reshape", "ResizeBilinear", "Rsqrt",
+    "Softmax", "Squeeze", "Sub",
+}
+# fmt: on
+
+
 def _read_graph(path: Path) -> bytes:
     """Return the bytes of the graph from its .pb file or from the published .tgz archive."""
     if not tarfile.is_tarfile(path):
@@ -215,6 +227,8 @@ def load_inception(path: Path) -> Features:
     try:
         content = _read_graph(path)
         definition.ParseFromString(content)
+        if foreign := sorted({node.op for node in definition.node} - _OPERATIONS):
+            raise ValueError(f"it has the operations {', '.join(foreign)}, which Inception has not")
         for node in definition.node:
             node.attr.pop("_output_shapes", None)  # these shapes are for a batch size of 1
         with tf.Graph().as_default() as graph:

@@ -28,6 +28,17 @@ OPTIONS = ()
 # Compression hardly shrinks photos. A member that is compressed to less than a hundredth is not a
 # photo.
 _BOMB_FACTOR = 100
+# All label files of an archive are kept in memory. Those of ImageNet's 1.3 million photos have about 50 MB.
+_MAX_LABEL_BYTES = 64 << 20
+# Headers of a tar that hold a long name or further fields. tarfile reads a whole one into memory.
+_EXTENDED_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+_MAX_HEADER_BYTES = 1 << 20
 
 
 def _leads_out(name: str) -> bool:
@@ -63,17 +74,34 @@ def _list_zip(archive: zipfile.ZipFile) -> Iterator[_Member]:
             yield _Member(index, info.filename, info.file_size, info.CRC, why)
 
 
-def _list_tar(archive: tarfile.TarFile, labels: dict[str, bytes]) -> Iterator[_Member]:
+def _check_label_bytes(location: str, member: _Member, labels: Mapping[str, bytes]) -> None:
+    """Raise UserError if a label file and those that were read before are too large together."""
+    total = member.bytes + sum(map(len, labels.values()))
+    if total > _MAX_LABEL_BYTES:
+        raise UserError(
+            f"{location}: {member.name}: {total >> 20} MB of label files, more than {_MAX_LABEL_BYTES >> 20}. "
+            "Leave it out of the archive, or sort the photos into a folder for each class."
+        )
+
+
+def _list_tar(location: str, archive: tarfile.TarFile, labels: dict[str, bytes]) -> Iterator[_Member]:
     """Yield the members of a tar in their order.
 
-    labels: dict that the contents of label files are added to, with their names as keys, because a
-    tar is read only once.
+    Args:
+        location: path or URL of the tar, for errors.
+        archive: the tar.
+        labels: dict that the contents of label files are added to, with their names as keys,
+            because a tar is read only once.
+
+    Raises:
+        UserError: if the label files are too large.
     """
     for index, info in enumerate(archive):
         if not info.isdir():
             member = _Member(index, info.name, info.size, refused=_find_fault(info.name, info.size, not info.isreg()))
             yield member
             if not member.refused and listing.may_hold_labels(member.path):
+                _check_label_bytes(location, member, labels)
                 labels[member.path] = archive.extractfile(info).read()
 
 
@@ -93,7 +121,10 @@ def _open_tar(file):
         @classmethod
         def frombuf(cls, buffer, encoding, errors):
             empty_headers.append(buffer == bytes(tarfile.BLOCKSIZE))
-            return super().frombuf(buffer, encoding, errors)
+            found = super().frombuf(buffer, encoding, errors)
+            if found.type in _EXTENDED_HEADERS and found.size > _MAX_HEADER_BYTES:
+                raise tarfile.ReadError(f"a header of {found.size >> 20} MB, more than {_MAX_HEADER_BYTES >> 20}")
+            return found
 
     with tarfile.open(fileobj=file, mode="r|*", tarinfo=Header) as archive:
         yield archive, lambda: empty_headers and empty_headers[-1]
@@ -235,10 +266,11 @@ def _read_members(location: str) -> tuple[list[_Member], dict[str, bytes], str]:
                     members, entries = list(_list_zip(archive)), archive.infolist()
                     for member in members:
                         if not member.refused and listing.may_hold_labels(member.path):
+                            _check_label_bytes(location, member, labels)
                             labels[member.path] = archive.read(entries[member.index])
             else:
                 with _open_tar(file) as (archive, is_complete):
-                    members = list(_list_tar(archive, labels))
+                    members = list(_list_tar(location, archive, labels))
                     if not is_complete():
                         raise tarfile.ReadError("its end is missing")
     except UserError:

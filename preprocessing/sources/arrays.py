@@ -265,6 +265,8 @@ def open(location: str) -> Arrays:
     if len(shape) == 4 and shape[-1] not in (1, 2, 3, 4):
         hint = " It looks like [N, C, H, W]: transpose it with (0, 2, 3, 1)." if shape[1] in (1, 3) else ""
         raise UserError(f"{location}: '{name}' is {list(shape)}. Expected [N, H, W, 1 to 4].{hint}")
+    if not shape[1] * shape[2]:
+        raise UserError(f"{location}: '{name}' is {list(shape)}: images without pixels. Save the images in it.")
     if shape[1] * shape[2] > MAX_PIXELS:
         raise UserError(
             f"{location}: '{name}' is {list(shape)}: images of more than {MAX_PIXELS // 10**6} million pixels."
