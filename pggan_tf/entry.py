@@ -87,7 +87,7 @@ def main(command, arguments: list[str] | None = None) -> int:
     """
     import click
 
-    from pggan_tf.errors import PASSING, Stopped, TryAgain, UserError, is_out_of_memory
+    from pggan_tf.errors import PASSING, Stopped, TryAgain, UserError, is_out_of_memory, make_printable
 
     try:
         command.main(arguments, prog_name="pggan" if isinstance(command, click.Group) else None, standalone_mode=False)
@@ -98,23 +98,22 @@ def main(command, arguments: list[str] | None = None) -> int:
         click.echo(error.format_message())
         return 2
     except click.ClickException as error:
-        message = error.format_message()
-        click.echo(f"error: {message}", err=True)
+        click.echo(f"error: {make_printable(error.format_message())}", err=True)
         return 2
     except click.Abort:
         click.echo("stopped by Ctrl-C", err=True)
         return 130
     except UserError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {make_printable(error)}", err=True)
         return 75 if isinstance(error, TryAgain) else 2
     except OSError as error:
         click.echo(
-            f"error: {error.filename or 'file'}: {error.strerror or error}. Check the disk and the rights, then try again.",
+            f"error: {make_printable(error.filename or 'file')}: {error.strerror or error}. Check the disk and the rights, then try again.",
             err=True,
         )
         return 75 if error.errno in PASSING else 2
     except Stopped as error:
-        click.echo(str(error), err=True)
+        click.echo(make_printable(error), err=True)
         return error.code
     except Exception as error:
         if not is_out_of_memory(error):

@@ -3,14 +3,34 @@
 import contextlib
 import difflib
 import errno
+import re
 import shlex
 import sys
+import unicodedata
 from pathlib import Path
 
 # Numbers of OSErrors of a disk or a network that may be gone at the next try.
 PASSING = (
     errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.EHOSTUNREACH,
 )  # fmt: skip
+
+
+def hide_secrets(text: str) -> str:
+    """Return a text in which URLs have no user, password, query and fragment.
+
+    For example, 'https://jane:key@host/a.zip?sig=1' becomes 'https://host/a.zip'.
+    """
+    return re.sub(r"(://)(?:[^\s/?#]*@)?([^\s?#]*)(?:[?#]\S*?(?=[,:]?(?:\s|$)))?", r"\1\2", text)
+
+
+def make_printable(text: object) -> str:
+    r"""Return a text as it may be shown on a terminal, without secrets of URLs.
+
+    Names of files and classes come from others. Their control characters, which would move the
+    cursor or change the window's title, are written as escapes such as \x1b.
+    """
+    shown = (repr(c)[1:-1] if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in str(text))
+    return hide_secrets("".join(shown))
 
 
 class UserError(Exception):

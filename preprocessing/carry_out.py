@@ -76,6 +76,7 @@ def carry_out(job, out: str, options: RunOptions, say: Callable[[str], None], no
         for target in taken:  # the manifest first, so that no incomplete dataset remains
             old = storage.read_manifest(target, shards.MANIFEST)
             storage.remove(target, [shards.MANIFEST, *(s["file"] for s in old["shards"])])
+        output.hide_places(folder)
         for part in dict.fromkeys(
             [*output.find_parts(folder), folder]
         ):  # for a split set, also the files beside its parts

@@ -10,6 +10,7 @@ import functools
 
 import click
 
+from pggan_tf.errors import make_printable
 from pggan_tf.option_types import FloatRange, ImageCount
 from preprocessing.options import RunOptions, group_options
 
@@ -75,4 +76,7 @@ def write_shards(job, out: str, options: RunOptions) -> None:
     """Carry out a job, see `carry_out`, and print the counts of its images."""
     from preprocessing.carry_out import carry_out
 
-    carry_out(job, out, options, click.echo, functools.partial(click.echo, err=True))
+    def say(line, err=False):
+        click.echo(make_printable(line), err=err)
+
+    carry_out(job, out, options, say, functools.partial(say, err=True))

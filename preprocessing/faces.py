@@ -216,7 +216,7 @@ def make_job(selection: Selection, faces: Faces, output: OutputOptions | None = 
         faces,
         shards.halve_resolution(faces.size),
         {
-            "sources": list(selection.places),
+            "sources": selection.list_places(),
             "classes": list(selection.classes),
             "limit": selection.limit,
             # In these options, `which` has the name that it has on the command line.

@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from pggan_tf.data import transparency
-from pggan_tf.errors import UserError
+from pggan_tf.errors import UserError, make_printable
 
 _SAMPLE = 20_000  # images for the mean and the histogram
 _BINS = 16
@@ -87,7 +87,7 @@ def command(folder, verify, out):
         ),
     }
     for name, text in rows.items():
-        table.add_row(name, text)
+        table.add_row(name, make_printable(text))
     console.print(table, soft_wrap=True)
     if out:
         Path(out).mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from pggan_tf.errors import UserError
+from pggan_tf.errors import UserError, hide_secrets
 
 if TYPE_CHECKING:
     from preprocessing.sources import SourceList
@@ -38,6 +38,10 @@ class Selection:
             **options: values of the other fields.
         """
         return cls((data,) if isinstance(data, str) else tuple(data or ("portraits",)), **options)
+
+    def list_places(self) -> list[str]:
+        """Return the locations as they are printed and stored with the images: without passwords."""
+        return [hide_secrets(place) for place in self.places]
 
     def open(self, size: int) -> SourceList:
         """Open all locations and return them as one source.

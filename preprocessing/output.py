@@ -23,6 +23,7 @@ from pggan_tf import files
 from pggan_tf.data import shards
 from pggan_tf.errors import UserError
 from pggan_tf.files import PARTIAL_OF, atomic_write
+from pggan_tf.runs import records
 from preprocessing import storage
 from preprocessing.job import Job
 from preprocessing.sources import SourceList
@@ -210,8 +211,29 @@ def _can_continue(now: dict, begun: dict) -> bool:
 def is_done(job: Job, folder: str) -> bool:
     """Tell whether the finished shards in a folder, or at a URL, are those of a job."""
     report = storage.read_manifest(folder, REPORT) or {}
-    made = json.loads(json.dumps(job.options)), list_fingerprints(job.source)
-    return (report.get("options"), report.get("fingerprints")) == made
+    options = json.loads(json.dumps(job.options))
+    if report.get("fingerprints") != list_fingerprints(job.source):
+        return False
+    return report.get("options") in (options, _hide_places(options))
+
+
+def _hide_places(options: dict) -> dict:
+    """Return a copy of a job's options with only the last part of each path and URL."""
+    return {**options, "sources": records.remove_places(options.get("sources", []))}
+
+
+def hide_places(folder: Path) -> None:
+    """Leave only the last parts of the sources' paths in the report and the manifests in `folder`.
+
+    What is uploaded should not show the folders of the machine.
+    """
+    for path in (folder / REPORT, *(part / shards.MANIFEST for part in find_parts(folder))):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["source"] = records.name_source(content["source"])
+        if "options" in content:
+            content["options"] = _hide_places(content["options"])
+        with atomic_write(path, only_writer=True) as partial:
+            partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _restore_job(job: Job, out: Path, now: dict, begun: dict, say: Callable[[str], None]) -> Job:

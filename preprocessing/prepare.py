@@ -194,7 +194,7 @@ def make_job(selection: Selection, squares: Squares, output: OutputOptions | Non
         squares,
         squares.resolutions,
         {
-            "sources": list(selection.places),
+            "sources": selection.list_places(),
             "classes": list(selection.classes),
             "limit": selection.limit,
             "count": drawn,

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pggan_tf.data import listing
-from pggan_tf.errors import UserError, nearest
+from pggan_tf.errors import UserError, hide_secrets, nearest
 
 # Errors of this machine's disk that may occur while a file is downloaded.
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -45,9 +45,14 @@ def _explain_errors(location: str, unchanged: tuple[int, ...] = ()):
         if getattr(error, "errno", None) in unchanged:
             raise
         text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise UserError(
-            f"{location}: cannot be reached ({text}). Check the address, the network and your rights."
-        ) from None
+        raise _explain(location, text) from None
+
+
+def _explain(location: str, text: str) -> UserError:
+    """Return the error (not raised here) for a location that cannot be reached, without its passwords."""
+    return UserError(
+        hide_secrets(f"{location}: cannot be reached ({text}). Check the address, the network and your rights.")
+    )
 
 
 def _get_local_class():
@@ -243,9 +248,7 @@ def read_manifest(location: str, name: str) -> dict | None:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     except OSError as error:
-        raise UserError(
-            f"{location}: cannot be reached ({error}). Check the address, the network and your rights."
-        ) from None
+        raise _explain(location, str(error)) from None
     return content if isinstance(content, dict) else None
 
 

@@ -407,6 +407,9 @@ def test_shards_go_to_an_address(photos, tmp_path, capsys):
     assert cli.main([*arguments, "--resume"]) == 0 and cli.main(arguments) == 2
     assert cli.main([*arguments, "--resume", "--gray"]) == 2
     assert {"train/manifest.json", "validation/shard-00000.npz", "report.json", "contact.png"} <= names
+    for name in names:  # whoever may read the bucket learns nothing of this machine's folders
+        assert str(photos.parent).encode() not in storage.read(f"memory://bucket/out/{name}"), name
+    assert storage.read_manifest("memory://bucket/out/train", "manifest.json")["source"] == photos.name
     opened = cached("memory://bucket/out/train", tmp_path)
     assert len(opened) == 9 and opened.read(16, np.arange(9)).shape == (9, 16, 16, 3)
     assert cached("memory://bucket/out/train", tmp_path).folder == opened.folder

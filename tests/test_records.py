@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from pggan_tf import errors
 from pggan_tf.errors import UserError
 from pggan_tf.runs import records
 
@@ -145,6 +146,9 @@ def test_an_environment_that_is_none_is_one_line(tmp_path, text, words):
         ("~jane/", "home"),
         ("s3://b/photos/?key=1#x", "photos"),
         ("https://host/a.zip#part", "a.zip"),
+        ("https://jane:key@host", "host"),
+        ("https://jane:k@y@host/?sig=1", "host"),
+        ("https://host/jane@home.zip", "jane@home.zip"),
         ("/a/what?", "what?"),
         ("/a/#1", "#1"),
         ("/", "/"),
@@ -159,6 +163,31 @@ def test_last_names(place, name):
 def test_several_places_have_several_names():
     assert records.name_source("/a/cats, s3://b/dogs/?k=1, birds") == "cats, dogs, birds"
     assert records.name_source("") == "" and records.name_source("/a/b, , /c") == "b, c"
+
+
+@pytest.mark.parametrize(
+    "source, name",
+    [
+        ("/home/jane/Berlin, 2020/secret/photos", "photos"),
+        ("/home/jane/Berlin, 2020", "Berlin, 2020"),
+        ('/home/jane/it\'s; "private"/photos', "photos"),
+        ("/a/x, y/cats, ~/dogs, s3://u:p@b/birds?k=1", "cats, dogs, birds"),
+        ("a/cats, b/dogs", "cats, dogs"),
+    ],
+)
+def test_commas_and_quotes_in_folders_hide_nothing(source, name):
+    assert records.name_source(source) == name
+    if source[0] == "/":
+        assert records.remove_places(["train", f"--data={source}", source]) == ["train", f"--data={name}", name]
+        assert records.remove_places(f"pairs:{source}") == f"pairs:{name}"
+
+
+def test_urls_without_their_secrets():
+    hide = errors.hide_secrets
+    assert hide("https://jane:k@y@host:80/a/b.zip?sig=1#x") == "https://host:80/a/b.zip"
+    assert hide("s3://bucket/a@b, http://u:p@h/c?k=1, /d/e?f") == "s3://bucket/a@b, http://h/c, /d/e?f"
+    assert hide("jane@host, C:/x?y") == "jane@host, C:/x?y"
+    assert hide("http://u:p@h/a?k=1: no images") == "http://h/a: no images"
 
 
 def test_places_are_left_out_at_any_depth():

@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import hashlib
 import io
+import json
 import stat
 import tarfile
 import threading
@@ -21,6 +22,7 @@ from pggan_tf.data.decode import Unreadable, decode_photo
 from pggan_tf.errors import UserError
 from preprocessing import storage
 from preprocessing.sources import find_module, folder, open_all, open_source
+from tests.conftest import pggan
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 12, 12, 3), np.uint8)
 CLASSES = ("cats", "dogs")
@@ -300,6 +302,39 @@ def test_sources_over_http(http, tmp_path, kind):
     source = open_source(f"{http}/{path.name}")
     items = list(source.items(0, len(source)))
     assert {pixels_of(i).tobytes(): i.label for i in items} == {m.tobytes(): i % 2 for i, m in enumerate(IMAGES)}
+
+
+def test_the_password_of_an_address_is_written_nowhere(http, tmp_path):
+    write_zip(tmp_path / "photos.zip")
+    address = f"{http.replace('://', '://jane:SECRET@')}/photos.zip?key=SECRET"
+    for more in ((), ("--resume",)):
+        code, out, err = pggan("prepare", address, tmp_path / "out", "--size", "8", *more)
+        assert code == 0 and "SECRET" not in out + err, err
+    written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert set(written) >= {"manifest.json", "report.json"} and not [
+        n for n, data in written.items() if b"SECRET" in data
+    ]
+    assert json.loads(written["manifest.json"])["source"] == f"{http}/photos.zip"
+    code, out, err = pggan("prepare", address.replace("photos.zip", "none.zip"), tmp_path / "none", "--size", "8")
+    assert code == 2 and "/none.zip: cannot be reached" in err and "SECRET" not in err
+
+
+def test_names_from_others_do_not_reach_the_terminal_raw(tmp_path):
+    """Such as one that sets the window's title and clears the screen."""
+    evil = "\x1b]0;title\x07\x1b[2J\x9b31m"
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(f"../{evil}.png", png(IMAGES[0]))
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        for i, image in enumerate(IMAGES):
+            archive.writestr(f"{'ab'[i % 2]}{evil}/{i}.png", png(image))
+    said = [pggan("prepare", tmp_path / "a.zip", tmp_path / "a", "--size", "8")]
+    said += [
+        pggan("prepare", tmp_path / "b.zip", tmp_path / "b", "--size", "8", *more) for more in ((), ("--classes", "c"))
+    ]
+    said += [pggan("inspect", tmp_path / "b")]
+    text = "".join(out + err for _, out, err in said)
+    assert [code for code, _, _ in said] == [2, 0, 2, 0] and not set(text) & set("\x1b\x07\x9b")
+    assert text.count(r"\x1b]0;title\x07\x1b[2J\x9b31m") >= 4
 
 
 def test_an_address_that_cannot_be_reached(http):

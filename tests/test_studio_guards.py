@@ -45,6 +45,25 @@ def test_what_leads_elsewhere_is_not_shown(asker, tmp_path):
     assert [f["name"] for f in asker.ask("GET", "/api/browse")[1]["folders"]] == ["photos"]
 
 
+@pytest.mark.parametrize("linked", ["studio", "studio/export", "studio/export/keras"])
+def test_nothing_is_exported_to_where_a_link_leads(asker, tmp_path, linked):
+    """What is there would be replaced."""
+    precious = tmp_path / "precious" / "keras"
+    precious.mkdir(parents=True)
+    (precious / "thesis.txt").write_text("three years")
+    run = tmp_path / "runs" / RUN
+    (run / "generator.keras").touch()  # as after a training
+    place = run / linked
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(precious if linked.endswith("keras") else precious.parent)
+    status, said = asker.ask("POST", f"/api/runs/{RUN}/export", body={"format": "keras"})
+    assert status == 409 and f"its folder {place.name} is a link" in said["error"]
+    if linked == "studio":
+        status, said = asker.ask("POST", f"/api/runs/{RUN}/project", b"name=a", body=b"a photo")
+        assert status == 409 and "is a link" in said["error"]
+    assert [p.name for p in precious.iterdir()] == ["thesis.txt"]
+
+
 def test_a_photo_that_took_the_place_of_another_is_not_changed(asker, tmp_path):
     photos = tmp_path / "home" / "photos"
     id = open_photos(asker, photos)

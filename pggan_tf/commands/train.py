@@ -11,7 +11,7 @@ import time
 import click
 
 from pggan_tf.commands.options import GroupedHelp, config_options, help_all
-from pggan_tf.errors import UserError, shell_path
+from pggan_tf.errors import UserError, make_printable, shell_path
 from pggan_tf.option_types import FloatRange
 
 
@@ -53,7 +53,11 @@ def command(
     from pggan_tf.training import cluster
     from pggan_tf.training.machine import Machine
 
-    machine = Machine(cluster.find_cluster(workers, worker_index, worker_timeout), cache, click.echo)
+    machine = Machine(
+        cluster.find_cluster(workers, worker_index, worker_timeout),
+        cache,
+        lambda line: click.echo(make_printable(line)),
+    )
     options = {name: value for name, value in options.items() if value is not None}
     if own_folder and (resume or runs):
         raise UserError(f"--run and {'--resume' if resume else '--runs'}: give one of them.")

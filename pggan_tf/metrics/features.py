@@ -194,14 +194,12 @@ def _verify_hash(file: Path, expected: str, address: str, discard: Callable[[], 
 
 # Operations of inception-2015-12-05 and of graphs of the same network. All only compute: a graph may also read
 # and write files, so a run's config from a stranger could else run what it likes.
-# fmt: off
 _OPERATIONS = {
     "Add", "AddV2", "AvgPool", "BatchNormWithGlobalNormalization", "BiasAdd", "Cast", "CheckNumerics", "Concat",
     "ConcatV2", "Const", "Conv2D", "DecodeJpeg", "ExpandDims", "FusedBatchNorm", "FusedBatchNormV3", "Identity",
     "MatMul", "MaxPool", "Mean", "Mul", "Placeholder", "RealDiv", "Relu", "Reshape", "ResizeBilinear", "Rsqrt",
     "Softmax", "Squeeze", "Sub",
-}
-# fmt: on
+}  # fmt: skip
 
 
 def _read_graph(path: Path) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pggan_tf.errors import UserError
+from pggan_tf.errors import UserError, hide_secrets
 
 
 def as_number(value) -> float | int | None:
@@ -133,6 +133,9 @@ _PLACE = re.compile(
 )
 
 
+# What says of what kind a place is, as in pairs:/photos and --data=/photos.
+_KIND = re.compile(r"--[\w-]+=|[a-z]\w+:(?!//)")
+
 # A home folder, whose name is that of its user.
 _HOME = re.compile(r"(?:file:/{2,3}|[A-Za-z]:)?[\\/]*(?:home|Users)[\\/]+[^\\/]+[\\/]*|~[\w.-]*[\\/]*")
 
@@ -144,8 +147,7 @@ def take_last_name(place: str) -> str:
     """
     if _HOME.fullmatch(place):
         return "home"
-    if "://" in place:
-        place = re.split(r"[?#]", place)[0]
+    place = hide_secrets(place)
     parts = [part for part in re.split(r"[\\/]+", place) if part not in ("", ".", "..")]
     return parts[-1] if parts else place
 
@@ -155,7 +157,14 @@ def name_source(source: str) -> str:
 
     source: one path or URL, or several separated by ', '.
     """
-    return ", ".join(filter(None, map(take_last_name, source.split(", "))))
+    places: list[str] = []
+    for part in source.split(", "):
+        # In '/home/jane/Berlin, 2020/photos' the comma is part of a folder's name.
+        if places and _PLACE.match(places[-1]) and re.search(r"[\\/]", part) and not _PLACE.match(part):
+            places[-1] += f", {part}"
+        else:
+            places.append(part)
+    return ", ".join(filter(None, map(take_last_name, places)))
 
 
 def remove_places(value):
@@ -164,6 +173,9 @@ def remove_places(value):
     Published files should not show the folders of the machine.
     """
     if isinstance(value, str):
+        kind = found[0] if (found := _KIND.match(value)) else ""
+        if _PLACE.match(value, len(kind)):  # a place as a whole, with any characters in its names
+            return kind + name_source(value[len(kind) :])
         return _PLACE.sub(lambda found: take_last_name(found[0]), value)
     if isinstance(value, Mapping):
         return {remove_places(k): remove_places(v) for k, v in value.items()}

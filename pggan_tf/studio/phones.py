@@ -106,7 +106,7 @@ class Phones:
             self._served.clear()
 
     def _find_site(self, name: str) -> Path:
-        site = self.runs.place_own(name, self.runs.find(name)) / "export" / "web"
+        site = self.runs.place_within(name, self.runs.find(name), "export", "web")
         if not (site / "site.json").is_file():
             raise Refusal(409, f"{name}: has no page yet. Export it to web first.")
         return site

@@ -156,6 +156,10 @@ class Player:
         """Return the folder with what the studio has made of a run."""
         return self.studio.runs.place_own(name, self.studio.runs.find(name))
 
+    def place_within(self, name: str, *parts: str) -> Path:
+        """Return a folder within `place_own`, which is written to. Raise Refusal if it is a link."""
+        return self.studio.runs.place_within(name, self.studio.runs.find(name), *parts)
+
     def list_made(self, name: str) -> dict:
         """Return all that was made of a run: {things, exports}, see `made`."""
         own = self.place_own(name)
@@ -178,7 +182,7 @@ class Player:
             self.studio.helper.call("convert", args | {"photo": str(photo), "out": str(out)})
             picture = out.read_bytes()
         id = hashlib.sha256(data).hexdigest()[:10]
-        made.keep_photo(self.place_own(name), id, data, picture, {"name": title, **given})
+        made.keep_photo(self.place_within(name), id, data, picture, {"name": title, **given})
         return f"convert-{id}", picture
 
     def start_job(self, name: str, kind: str, title: str, args: dict, photo: Path | None = None) -> dict:
@@ -192,7 +196,7 @@ class Player:
             photo: a file to remove when the job is done.
         """
         folder = self.find(name)
-        place = made.choose_place(self.place_own(name), kind)
+        place = made.choose_place(self.place_within(name), kind)
 
         def clean():
             if photo:
@@ -222,7 +226,7 @@ class Player:
         folder = Path(self.find(name))
         if not (folder / folders.GENERATOR).is_file():
             raise Refusal(409, f"{name}: has not ended. A run is exported when its training is done.")
-        place = self.place_own(name) / "export" / format
+        place = self.place_within(name, "export", format)
         args = {"run": str(folder), "out": str(place), "format": format, "name": title}
         return self.studio.jobs.start(
             "export",

@@ -82,6 +82,18 @@ class Runs:
             return self.store.folder / "pretrained" / name
         return folder / OWN
 
+    def place_within(self, name: str, folder: Path, *parts: str) -> Path:
+        """Return a folder within `place_own`, which is written to or shown to others.
+
+        Raise Refusal if it, or one that it is in, is a link: in a run of a stranger it may lead anywhere.
+        """
+        place = self.place_own(name, folder)
+        for part in ("", *parts):
+            place = place / part
+            if place.is_symlink():
+                raise Refusal(409, f"{name}: its folder {place.name} is a link. Remove it: it may lead elsewhere.")
+        return place
+
     def _find_to_change(self, name: str) -> Path:
         """Return the folder of a run. Raise Refusal if it comes with the package."""
         folder = self.find(name)

@@ -24,7 +24,7 @@ from PIL import Image
 
 from pggan_tf.data import listing
 from pggan_tf.data.decode import Unreadable, decode_first
-from pggan_tf.errors import UserError, nearest
+from pggan_tf.errors import UserError, hide_secrets, nearest
 from preprocessing import storage
 
 
@@ -148,7 +148,8 @@ def find_module(location: str) -> str:
         return SCHEMES[scheme]
     if location in WORDS:
         return WORDS[location]
-    return next((m for e, m in ENDINGS.items() if location.lower().endswith(e)), "folder")
+    name = hide_secrets(location).lower()  # of https://host/photos.zip?key=1 as of photos.zip
+    return next((m for e, m in ENDINGS.items() if name.endswith(e)), "folder")
 
 
 def list_labels(names: Sequence[str], classes: Sequence[str], labels: Sequence[int]) -> list:
@@ -212,8 +213,8 @@ class SourceList:
 
     @property
     def name(self) -> str:
-        """Names of all sources, separated by commas."""
-        return ", ".join(p.name for p in self.parts)
+        """Names of all sources, separated by commas, without passwords."""
+        return ", ".join(hide_secrets(p.name) for p in self.parts)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 
 from pggan_tf.data import listing
 from pggan_tf.data.decode import MAX_BYTES, Unreadable
-from pggan_tf.errors import UserError
+from pggan_tf.errors import UserError, hide_secrets
 from preprocessing import storage
 from preprocessing.sources import Item, Source, list_labels
 
@@ -242,7 +242,7 @@ class Archive(Source):
 
 
 def _is_zip(location: str) -> bool:
-    return location.lower().endswith(".zip")
+    return hide_secrets(location).lower().endswith(".zip")
 
 
 def _read_members(location: str) -> tuple[list[_Member], dict[str, bytes], str]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pggan_tf.data.photos import MAX_PIXELS
-from pggan_tf.errors import UserError
+from pggan_tf.errors import UserError, hide_secrets
 from preprocessing import storage
 from preprocessing.sources import Item, Source
 
@@ -142,7 +142,7 @@ def _list_arrays(location: str) -> dict[str, _Array]:
     The array of an .npy has the name 'images'.
     """
     with storage.open_binary(location) as file:
-        if not location.lower().endswith(".npz"):
+        if not hide_secrets(location).lower().endswith(".npz"):
             shape, fortran, dtype = _read_header(file)
             return {"images": _Array(location, None, dtype, shape, fortran, file.tell(), False)}
         out = {}
