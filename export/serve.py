@@ -41,6 +41,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
     """Request handler for the files of a site. It adds the headers ISOLATION and logs nothing."""
 
     timeout = _SECONDS  # of silence
+    server: _Server
 
     extensions_map = {
         **http.server.SimpleHTTPRequestHandler.extensions_map,
