@@ -26,6 +26,7 @@ TINY = {
     "latent_size": 6,
     "conv": "standard",
     "upsampling": "bilinear",
+    "modulation": "latents",
     "minibatch": "stddev",
     "stddev_group": 2,
     "spectral": "down",

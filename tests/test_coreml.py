@@ -138,7 +138,14 @@ def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
     tf.keras.utils.set_random_seed(1)
     network = progressive.Generator(
-        (4, 8), channels=3, fmap_base=64, fmap_max=12, latent_size=8, conv="separable", upsampling="bilinear"
+        (4, 8),
+        channels=3,
+        fmap_base=64,
+        fmap_max=12,
+        latent_size=8,
+        conv="separable",
+        upsampling="bilinear",
+        modulation="latents",
     )
     network.build()
     network.save(folder / "face.keras")

@@ -51,7 +51,7 @@ def deep():
 GENERATORS = {
     "progressive": grown,
     "classes": lambda: grown(classes=("cat", "dog")),
-    "separable": lambda: grown(conv="separable", upsampling="bilinear"),
+    "separable": lambda: grown(conv="separable", upsampling="bilinear", modulation="latents"),
     "batch-norm": lambda: grown(generator_norm="batch"),
     "dcgan": deep,
 }

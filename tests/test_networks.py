@@ -74,6 +74,38 @@ def test_interpolated_maps_keep_the_paper_s_widths_and_fades():
     assert "upsampling" not in g.get_config(), "earlier versions read the files of what they know"
 
 
+def test_latents_scale_and_shift_the_maps_of_every_convolution():
+    g, _ = networks()
+    modulated = Generator.from_config(g.get_config() | {"modulation": "latents"})
+    modulated.build()
+    layers = [layer for layer in modulated.layers_at(48, fade=False) if layer.name.startswith("modulate")]
+    assert [layer.name for layer in layers] == [
+        f"modulate_{name}" for name in ("conv_4", "up_8", "conv_8", "up_16", "conv_16", "up_48", "conv_48")
+    ]
+    assert [layer.name for layer in modulated.layers_at(4, fade=False) if layer in layers] == ["modulate_conv_4"]
+    shared = {v.path.partition("/")[2]: v for v in g.variables}
+    for v in modulated.variables:
+        if "modulate" not in v.path:
+            v.assign(shared.pop(v.path.partition("/")[2]))
+    assert not shared
+    z = latents()
+    assert np.abs(modulated(z) - g(z)).max() > 0.05
+    for layer in layers:
+        layer.set_kernel(0 * layer.compute_kernel(), layer.bias)
+    np.testing.assert_array_equal(modulated(z), g(z))  # scales of 1 and shifts of 0
+    # Of the last layer: maps times 1 + s and plus b, for s = 3 z0 and b = -z1 of the normalised latents.
+    units = layers[-1].units // 2
+    kernel = np.zeros((g.latent_size, 2 * units), np.float32)
+    kernel[0, :units], kernel[1, units:] = 3, -1
+    layers[-1].set_kernel(kernel, layers[-1].bias)
+    unit = (z / np.sqrt(np.mean(np.square(z), axis=1, keepdims=True) + 1e-8))[:, None, None]
+    for psi, scaled in ((None, unit), (0.5, 0.5 * unit)):
+        maps = g.compute_features(z, 48, psi)[-1] * (1 + 3 * scaled[..., :1]) - scaled[..., 1:2]
+        np.testing.assert_allclose(modulated.compute_features(z, 48, psi)[-1], maps, rtol=1e-4, atol=1e-4)
+    assert modulated.get_config()["modulation"] == "latents"
+    assert "modulation" not in g.get_config(), "earlier versions read the files of what they know"
+
+
 def test_truncation_leads_towards_the_mean_image():
     g, _ = networks()
     g = synthesis.finish(g, synthesis.calibration_latents(g.latent_size, 32))

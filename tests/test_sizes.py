@@ -271,6 +271,7 @@ def test_devices_train_with_the_defaults(devices, tmp_path):
             (),
         ),
         ({"conditional": True, "stddev_group": 1}, ("a", "b")),
+        ({"modulation": "latents", "conditional": True}, ("a", "b", "c")),
         ({"target_res": 12, "shape": "3:4", "resolutions": (4, 12), "channels": 1}, ()),
     ],
 )

@@ -141,7 +141,7 @@ def check_networks(config: Config, architecture: networks.Architecture) -> None:
         raise UserError(
             f"--size {options.size}: sizes are for networks that grow, and --network {options.network} does not. Leave it out."
         )
-    for name in ("conv", "upsampling", "minibatch", "width", "blocks", "dropout", "scale"):
+    for name in ("conv", "upsampling", "modulation", "minibatch", "width", "blocks", "dropout", "scale"):
         if name not in architecture.structure and config.value(name) != DEFAULTS[name]:
             raise UserError(f"{flag(name)} {config.value(name)}: --network {options.network} does not have it.")
     norms = architecture.generator_norms or ("none",)

@@ -34,6 +34,7 @@ _LEFT_OUT = {
     "denoise": False,
     "zoom": 0.0,
     "augment_images": 500_000,
+    "modulation": "none",
 }
 _AS_FLAGS = {"degrade": {"none": False, "once": True}}  # values that a config.json states as earlier versions did
 

@@ -137,6 +137,11 @@ class NetworkOptions:
         "how progressive's generator enlarges its feature maps: by repeating pixels or interpolating between them",
         ("nearest", "bilinear"),
     )
+    modulation: str = option(
+        "none",
+        "what scales and shifts the feature maps of progressive's generator after every convolution: the latents, or nothing",
+        ("none", "latents"),
+    )
     generator_norm: str = option(None, "normalisation in the generator", ("pixel", "batch", "group", "none"))
     discriminator_norm: str = option(None, "normalisation in the discriminator", ("batch", "group", "none"))
     spectral: str = option("none", "layers of the discriminator with spectral normalisation", ("none", "down", "all"))

@@ -25,7 +25,7 @@ _PASS_IMAGES = 8
 _SAVED_NAMES = {"input_channels": "given_channels"}  # argument -> its name in .keras files
 # Arguments that earlier versions do not know, with the value that means what they did. They are not
 # saved with that value, so that earlier versions can read the files.
-_LATER = {"aspect": shapes.SQUARE, "upsampling": "nearest"}
+_LATER = {"aspect": shapes.SQUARE, "upsampling": "nearest", "modulation": "none"}
 
 
 def images_per_pass(resolution: int) -> int:

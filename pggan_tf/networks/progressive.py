@@ -14,7 +14,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pggan_tf import shapes
 from pggan_tf.layers import (
     EqualizedConv2D,
     EqualizedDense,
@@ -29,10 +28,18 @@ from pggan_tf.layers import (
 )
 from pggan_tf.networks.base import LatentNetwork, Tapered, images_per_pass
 from pggan_tf.networks.blocks import Block, apply_blocks, leaky_relu
+from pggan_tf.networks.refit import refit_to_image
 
-_REFIT_IMAGES = 512  # number of images for refitting the to_image layers of earlier stages
-_REFIT_BATCH, _REFIT_PIXELS = 16, 1 << 20  # most images and pixels of a batch while refitting
 CONVOLUTIONS = {"standard": EqualizedConv2D, "separable": SeparableConv2D}
+
+
+# Of He's constant (Karras et al. 2018, section 4.1) for the layers of --modulation: scales begin within about 1 ± 0.3.
+_MODULATION_GAIN = 0.3
+
+
+def _name_modulation(block: Block) -> str:
+    """Return the name of the layer that modulates the output of a block."""
+    return f"modulate_{block.layer.name}"
 
 
 def _activate_and_normalize(x):
@@ -110,7 +117,7 @@ class Generator(_Progressive, LatentNetwork):
     normalisation hardly reacts to the images' contrast, which would grow without limit.
     """
 
-    ARGUMENTS = ("generator_norm", "upsampling")
+    ARGUMENTS = ("generator_norm", "upsampling", "modulation")
 
     def __init__(
         self,
@@ -120,10 +127,11 @@ class Generator(_Progressive, LatentNetwork):
         latent_size: int = 512,
         generator_norm: str = "pixel",
         upsampling: str = "nearest",
+        modulation: str = "none",
         **kwargs,
     ):
         super().__init__(resolutions, channels, latent_size=latent_size, **kwargs)
-        self.generator_norm, self.upsampling = generator_norm, upsampling
+        self.generator_norm, self.upsampling, self.modulation = generator_norm, upsampling, modulation
         first, maps = self.resolutions[0], self.count_maps(self.resolutions[0])
         height, width = self.shape_at(first)
         self.add_layer("latent_norm", PixelNorm, latent_size, dtype="float32")
@@ -136,10 +144,20 @@ class Generator(_Progressive, LatentNetwork):
             inputs, maps = maps, self.count_maps(high)
             up = self._add_conv(f"up_{high}", inputs, maps, up=high // low, upsampling=upsampling)
             self.stages.append(Stage(high, [up, self._add_conv(f"conv_{high}", maps, maps)], self._add_image(high)))
+        if modulation == "latents":
+            for block in self._list_convolutions(self.stages):
+                own = {"gain": _MODULATION_GAIN, "dtype": "float32"}
+                self.add_layer(
+                    _name_modulation(block), EqualizedDense, self.label_latent_size, 2 * block.layer.units, **own
+                )
         self._normalize(self.dense_block, generator_norm, self.count_maps(first))
         for stage in self.stages:
             for block in stage.blocks:
                 self._normalize(block, generator_norm, self.count_maps(stage.resolution))
+
+    def _list_convolutions(self, stages: Sequence[Stage]) -> list[Block]:
+        """Return the blocks of the stages in the order of the forward pass."""
+        return [block for stage in stages for block in stage.blocks]
 
     def _add_image(self, resolution: int) -> Block:
         own = {"gain": 1.0, "dtype": "float32"}
@@ -182,11 +200,30 @@ class Generator(_Progressive, LatentNetwork):
         if truncation is not None:
             mean = tf.gather(self.mean_features, labels) if self.classes else self.mean_features
             x = lerp(tf.cast(mean, x.dtype), x, truncation)
+        if self.modulation == "latents":
+            latents = self.latent_norm(latents)
+            if truncation is not None:
+                latents *= tf.cast(truncation, latents.dtype)  # their mean is 0
+            latents = self.concat_label(latents, labels)
         found = []
         for stage in stages:
-            x = apply_blocks(stage.blocks, x, training)  # [N,H,W,C]
+            for block in stage.blocks:
+                x = block(x, training)  # [N,H,W,C]
+                if self.modulation == "latents":
+                    x = self._modulate(block, x, latents)
             found.append(x)
         return found
+
+    def _modulate(self, block: Block, x, latents):
+        """Scale and shift the output x [N, H, W, C] of a block by a linear function of the latents.
+
+        This is self-modulation (Chen et al. 2019, arXiv 1810.01365, section 2) without a hidden layer.
+
+        latents: normalised, with their labels, [N, label_latent_size].
+        """
+        units = block.layer.units
+        found = tf.cast(getattr(self, _name_modulation(block))(latents), x.dtype)[:, None, None]  # [N,1,1,2C]
+        return x * (1 + found[..., :units]) + found[..., units:]
 
     def call(self, latents, resolution: int | None = None, alpha=None, truncation=None, labels=None, training=False):
         """Generate images [N, H, W, channels] from latents.
@@ -214,7 +251,9 @@ class Generator(_Progressive, LatentNetwork):
     def layers_at(self, resolution, fade):
         """Return the layers used by a forward pass at `resolution`, see `Network.layers_at`."""
         stages = self.stages_at(resolution)
-        return _collect_layers([self.dense_block, *(b for s in stages for b in s.blocks)], stages, fade)
+        blocks = self._list_convolutions(stages)
+        found = _collect_layers([self.dense_block, *blocks], stages, fade)
+        return found if self.modulation == "none" else found + [getattr(self, _name_modulation(b)) for b in blocks]
 
     def finalize(self, inputs) -> None:
         """Prepare a trained generator for use outside training.
@@ -228,7 +267,7 @@ class Generator(_Progressive, LatentNetwork):
         super().finalize(inputs)
         labels = self.cycle_labels(len(inputs))
         self._set_mean_features(inputs, labels)
-        self._refit_to_image(inputs[:_REFIT_IMAGES], labels)
+        refit_to_image(self, inputs, labels)
 
     def _set_mean_features(self, latents, labels) -> None:
         """Set `mean_features` to each class's mean of the dense block's output over the latents.
@@ -245,43 +284,6 @@ class Generator(_Progressive, LatentNetwork):
         counts = np.bincount(np.arange(len(latents)) % classes, minlength=classes)
         mean = total / tf.constant(counts, tf.float32)[:, None, None, None]
         self.mean_features.assign(pixel_norm(mean) if self.generator_norm == "pixel" else mean)
-
-    def _refit_to_image(self, latents, labels) -> None:
-        """Refit the to_image layers of earlier stages to the images of the last stage.
-
-        The to_image layer of a stage is no longer trained once the next stage has faded in, but the
-        blocks before it keep changing. Its new weights are a least-squares fit from the features of
-        its stage to the images of the last stage, which are reduced to the stage's resolution by
-        block averages.
-        """
-        *stages, last = self.stages
-        # Sum of [x' x, x' y] for each stage; x are features (with a 1 for the bias), y images.
-        products: dict = {stage.resolution: 0.0 for stage in stages}
-        run = tf.function(
-            lambda z, y: (
-                self.compute_features(z, last.resolution, labels=y),
-                self(z, resolution=last.resolution, labels=y),
-            ),
-            autograph=False,
-        )
-        size = shapes.limit_images(_REFIT_BATCH, self.shape_at(last.resolution), _REFIT_PIXELS)
-        for i in range(0, len(latents), size):
-            here = slice(i, i + size)
-            features, images = run(tf.constant(latents[here]), None if labels is None else labels[here])
-            for stage, x in zip(stages, features):
-                x = x.numpy().reshape(-1, x.shape[-1]).astype(np.float64)
-                x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-                r, f = stage.resolution, last.resolution // stage.resolution
-                h, w = self.shape_at(r)
-                y = images.numpy().reshape(-1, h, f, w, f, self.channels).mean((2, 4)).reshape(-1, self.channels)
-                y = np.arctanh(y.clip(-0.99, 0.99)) if self.generator_norm == "batch" else y
-                products[r] += np.concatenate([x.T @ x, x.T @ y], axis=1)
-        for stage in stages:
-            product = products[stage.resolution]
-            left, right = product[:, : -self.channels], product[:, -self.channels :]
-            ridge = 1e-6 * np.trace(left) / len(left) * np.eye(len(left))
-            solution = np.linalg.lstsq(left + ridge, right, rcond=None)[0]
-            stage.image.layer.set_kernel(solution[None, None, :-1], solution[-1])
 
 
 @keras.saving.register_keras_serializable("pggan_tf")

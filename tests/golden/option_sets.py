@@ -113,6 +113,8 @@ ALONE = (
     "--generator-norm group",
     "--network dcgan --conv standard",
     "--network dcgan --upsampling bilinear",
+    "--network dcgan --modulation latents",
+    "--modulation latents --conditional",
     "--network dcgan --target-res 512",
     "--network dcgan --resolutions 4,8",
     "--network dcgan --generator-norm none --spectral all --discriminator-norm none",
