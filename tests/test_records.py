@@ -197,6 +197,7 @@ def test_places_are_left_out_at_any_depth():
         "n": 1.5,
         "none": None,
     }
+    assert records.remove_places("/a/b, twice\nand /c/d") == "b, twice\nand d", "lines of a log are no place"
 
 
 def test_paths_are_no_part_of_a_config():

@@ -174,7 +174,7 @@ def remove_places(value):
     """
     if isinstance(value, str):
         kind = found[0] if (found := _KIND.match(value)) else ""
-        if _PLACE.match(value, len(kind)):  # a place as a whole, with any characters in its names
+        if "\n" not in value and _PLACE.match(value, len(kind)):  # a place as a whole, with any characters in its names
             return kind + name_source(value[len(kind) :])
         return _PLACE.sub(lambda found: take_last_name(found[0]), value)
     if isinstance(value, Mapping):
