@@ -228,6 +228,37 @@ def test_a_server_that_comes_back_gets_what_it_missed(tmp_path, store, monkeypat
 
 
 @NEEDS_MLFLOW
+def test_nothing_that_is_sent_has_places_or_passwords(tmp_path, store):
+    """Others may read a tracking server: of a path and a URL it gets only the last part."""
+    place, weights = "http://user:SECRETPW@127.0.0.1:9009/photos.zip?key=SECRETKEY", "/home/annabel/runs/faces"
+    run = observed(tmp_path / "run", [])
+    run.config = resolve({"seed": 7, "data": (place, "/home/annabel/more"), "init_from": weights}).config
+    dataset = {
+        "source": f"{place}, /home/annabel/more",
+        "checksum": "c",
+        "images": 3,
+        "folder": "/home/annabel/cache/x",
+    }
+    asked = {"data": place}
+    (run.folder / "environment.json").write_text(json.dumps({"commit": None, "asked": asked, "dataset": dataset}))
+    (run.folder / "config.json").write_text(json.dumps({"data": place, "init_from": weights, "seed": 7}))
+    (run.folder / "log.txt").write_text(f"begun\nfetching {place}\nresuming {weights}\nended\n")
+    observer = tracking.MLflowLogger()
+    observer.begin(run)
+    observer.end(run)
+    [found] = logged(store)
+    kept = {path.name: path.read_text() for path in (tmp_path / "mlartifacts").rglob("*") if path.is_file()}
+    sent = json.dumps(found) + "".join(kept.values())
+    assert not [word for word in ("SECRET", "user:", "127.0.0.1", "annabel") if word in sent], sent
+    assert found["params"]["data"] == "photos.zip,more" and found["params"]["init_from"] == "faces"
+    assert found["params"]["seed"] == "7" and found["params"]["resolutions"] == "4,8,16,32,64"
+    assert found["tags"]["data"] == "photos.zip, more"
+    assert json.loads(kept["config.json"]) == {"data": "photos.zip", "init_from": "faces", "seed": 7}
+    assert json.loads(kept["environment.json"])["dataset"]["folder"] == "x"
+    assert kept["log.txt"] == "begun\nfetching photos.zip\nresuming faces\nended\n"
+
+
+@NEEDS_MLFLOW
 def test_a_figure_that_is_refused_costs_only_itself():
     from mlflow.entities import Metric
     from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException

@@ -14,10 +14,13 @@ import re
 import sys
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
 from pggan_tf import report
 from pggan_tf.config import as_text, parsing
 from pggan_tf.errors import Stopped, UserError
+from pggan_tf.runs import records
 from pggan_tf.runs.folder import BEST, BEST_GENERATOR, CONFIG, ENVIRONMENT, GENERATOR, LOG, STATS, write_json
 from pggan_tf.training.callbacks import Callback
 
@@ -61,6 +64,17 @@ def collect_figures(line: dict) -> dict[str, float]:
     return {metric_name(k): float(v) for k, v in named.items() if isinstance(v, int | float)}
 
 
+def _read_without_places(path: Path) -> str:
+    """Return the text of a file of a run, with only the last part of each path and URL in it.
+
+    path: a .json file, or a file of lines.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if path.suffix == ".json":
+        return json.dumps(records.remove_places(json.loads(text)), indent=1)
+    return records.remove_places(text)
+
+
 class MLflowLogger(Callback):
     """Logs parameters, losses and metrics of a run to MLflow, and its files at the end.
 
@@ -69,12 +83,16 @@ class MLflowLogger(Callback):
     from stats.jsonl: lines that the server has not received are sent when it answers again, also if
     that is only after the run is resumed.
 
+    Of paths and URLs only the last parts are sent, because others may read the server: folders name
+    people, and URLs may hold passwords.
+
     The server is MLFLOW_TRACKING_URI, by default a file mlflow.db next to the run's folder.
     """
 
     def begin(self, run):
         self.run, self.folder = run, run.folder
-        self._client = self._status = None
+        self._client: Any = None
+        self._status = None
         self._position = 0  # number of bytes of stats.jsonl that were sent
         self._refused: set[str] = set()
         # Metric -> its last step on the server at the first request.
@@ -151,6 +169,7 @@ class MLflowLogger(Callback):
         write_json(self.folder / FILE, {"run_id": number})
         there = client.get_run(number).data.params
         values = {"version": str(parsing.VERSION)} | {k: as_text(v) for k, v in self.run.config.values().items()}
+        values = records.remove_places(values)
         self._number, self._client = number, client
         try:
             self._log(params=[(k, v) for k, v in values.items() if k not in there])
@@ -187,7 +206,7 @@ class MLflowLogger(Callback):
             "data_checksum": environment["dataset"]["checksum"],
             "data_images": environment["dataset"]["images"],
         }
-        tags = {k: str(v) for k, v in tags.items() if v is not None}
+        tags = {k: str(records.remove_places(v)) for k, v in tags.items() if v is not None}
         return client.create_run(identity, tags=tags, run_name=self.folder.name).info.run_id
 
     def _log(self, metrics=(), params=()):
@@ -262,7 +281,9 @@ class MLflowLogger(Callback):
     def _finish(self):
         """Log the files of a finished run and set the status of the MLflow run."""
         if self._status == "FINISHED":
-            names = (CONFIG, ENVIRONMENT, STATS, LOG, report.NAME, GENERATOR, BEST_GENERATOR, "reals.png")
+            for path in filter(os.path.isfile, (self.folder / name for name in (CONFIG, ENVIRONMENT, LOG))):
+                self._client.log_text(self._number, _read_without_places(path), path.name)
+            names = (STATS, report.NAME, GENERATOR, BEST_GENERATOR, "reals.png")
             for path in filter(os.path.isfile, (self.folder / name for name in names)):
                 self._client.log_artifact(self._number, str(path))
             for path in sorted(self.folder.glob("fakes-*.png")):
