@@ -1,10 +1,12 @@
 """Videos made here, changed, and looked into: frames, times, sound, colours, turns."""
 
+import io
 import types
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pggan_tf.commands import cli
 from pggan_tf.conversion import hdr, video
@@ -432,3 +434,47 @@ def test_the_command_says_what_was_left_out(trained, tmp_path, capsys):  # noqa:
         assert cli.main(["colorize", str(trained["colorize"]), str(given), "--out", str(tmp_path / name)]) == 0
     err = capsys.readouterr().err
     assert "out.mkv" not in err and "out.mp4: left out" in err and "subtitle" in err
+
+
+def make_box(kind, content):
+    """A box of an MP4 file: its length, kind and content."""
+    return (8 + len(content)).to_bytes(4, "big") + kind + content
+
+
+def add_cover(path, given, cover_size):
+    """A copy of a video whose cover, a red JPEG, is stored before its streams, as iTunes may write it."""
+    jpeg = io.BytesIO()
+    Image.new("RGB", cover_size, (200, 10, 10)).save(jpeg, "JPEG")
+    cover = make_box(b"covr", make_box(b"data", (13).to_bytes(4, "big") + bytes(4) + jpeg.getvalue()))
+    reader = make_box(b"hdlr", bytes(8) + b"mdirappl" + bytes(9))
+    tags = make_box(b"udta", make_box(b"meta", bytes(4) + reader + make_box(b"ilst", cover)))
+    content = given.read_bytes()
+    begin = content.index(b"moov") - 4
+    end = begin + int.from_bytes(content[begin : begin + 4], "big")
+    assert end == len(content), "the table is at the end, so that the places of frames do not change"
+    header = begin + 8 + int.from_bytes(content[begin + 8 : begin + 12], "big")  # the end of mvhd
+    table = content[begin + 8 : header] + tags + content[header:end]
+    path.write_bytes(content[:begin] + make_box(b"moov", table))
+    return path
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
+def test_a_cover_before_the_frames_is_not_the_video(trained, tmp_path, capsys, name):  # noqa: F811
+    given = add_cover(tmp_path / "given.mp4", make(tmp_path / "plain.mp4"), (32, 32))
+    with av.open(str(given)) as file:
+        assert [stream.codec_context.name for stream in file.streams.video] == ["mjpeg", "h264"]
+    assert cli.main(["colorize", str(trained["colorize"]), str(given), "--out", str(tmp_path / name)]) == 0
+    images, times, rate, sound = look(tmp_path / name)
+    assert len(images) == 12 and rate == 12 and images[0].shape == (48, 64, 3) and len(sound) > 40
+    np.testing.assert_allclose(np.diff(times), np.full(11, 1 / 12), atol=2e-3)
+    assert f"{name}: left out, as" in (err := capsys.readouterr().err) and "1 video stream" in err
+
+
+def test_a_file_of_a_cover_alone_is_a_video_of_one_frame(tmp_path):
+    """There is nothing else in it that could be meant."""
+    sound = tmp_path / "sound.mp4"
+    without_video(sound)
+    given = add_cover(tmp_path / "given.mp4", sound, (32, 48))
+    assert video.rewrite(given, [tmp_path / "out.mp4"], lambda image: [image]) == (1, 0)
+    (image,), _, _, _ = look(tmp_path / "out.mp4")
+    assert image.shape == (48, 32, 3) and image[..., 0].mean() > 180

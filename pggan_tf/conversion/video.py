@@ -77,7 +77,9 @@ def _open_video(av, source: Path, outs: list[Path]):
 
 
 def _find_picture_stream(path: Path, source):
-    """Return the first video stream of an opened file.
+    """Return the first video stream of an opened file that is not its cover, or else the cover.
+
+    A cover is a picture for lists of files. Its stream has one frame, and may be the first.
 
     Args:
         path: path of the file, for messages.
@@ -86,7 +88,8 @@ def _find_picture_stream(path: Path, source):
     Raises:
         UserError: if there is no video stream, or if it cannot be decoded.
     """
-    picture = next(iter(source.streams.video), None)
+    streams = sorted(source.streams.video, key=lambda s: bool(s.disposition & s.disposition.attached_pic))
+    picture = next(iter(streams), None)
     if picture is None or picture.codec_context is None:
         what = "no video stream" if picture is None else "its video is of a kind that this PyAV cannot decode"
         raise UserError(f"{path}: {what}. Expected a video with a stream of frames.")
