@@ -478,3 +478,42 @@ def test_a_file_of_a_cover_alone_is_a_video_of_one_frame(tmp_path):
     assert video.rewrite(given, [tmp_path / "out.mp4"], lambda image: [image]) == (1, 0)
     (image,), _, _, _ = look(tmp_path / "out.mp4")
     assert image.shape == (48, 32, 3) and image[..., 0].mean() > 180
+
+
+def make_transparent(path, codec, pix_fmt, alpha):
+    """A video of three frames whose pixels have one alpha, 0..255."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
+        for i in range(3):
+            image = np.dstack([frame(i), np.full((48, 64), alpha, np.uint8)])
+            picture = av.VideoFrame.from_ndarray(image, "rgba").reformat(format=pix_fmt)
+            picture.pts, picture.time_base = i, Fraction(1, 10)
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [
+        ("given.mov", "prores_ks", "yuva444p10le"),
+        ("given.mov", "png", "rgba"),
+        ("given.webm", "libvpx-vp9", "yuva420p"),
+    ],
+    ids=["ProRes 4444", "PNG", "VP9"],
+)
+def test_transparency_that_is_lost_is_told(trained, tmp_path, capsys, name, codec, pix_fmt):  # noqa: F811
+    given = make_transparent(tmp_path / name, codec, pix_fmt, 128)
+    assert cli.main(["colorize", str(trained["colorize"]), str(given), "--out", str(tmp_path / "out.mp4")]) == 0
+    assert len(look(tmp_path / "out.mp4")[0]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "out.mp4: left out, as" in line and line.endswith("as it was: transparency")
+
+
+@pytest.mark.parametrize(("codec", "pix_fmt"), [("prores_ks", "yuva444p10le"), ("png", "rgba")])
+def test_nothing_is_lost_of_frames_that_are_opaque(tmp_path, codec, pix_fmt):
+    """Editors write an alpha that is full everywhere."""
+    given, said = make_transparent(tmp_path / "given.mov", codec, pix_fmt, 255), []
+    video.rewrite(given, [tmp_path / "out.mov"], lambda image: [image], say=said.append)
+    assert not [line for line in said if "transparency" in line]

@@ -45,6 +45,13 @@ def _read_frame(frame) -> np.ndarray:
     return np.rot90(image, frame.rotation // 90 % 4)
 
 
+def _is_transparent(frame) -> bool:
+    """Tell whether any pixel of a frame of PyAV is not opaque. An alpha channel alone does not say so."""
+    if not any(component.is_alpha for component in frame.format.components):
+        return False
+    return bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
+
+
 def _read_peak(frame) -> float:
     """Return the light of a video's brightest pixel in cd/m2.
 
@@ -166,6 +173,7 @@ class _Rewriting:
     waiting: list = field(default_factory=list)  # packets of sound and subtitles that are not copied yet
     done: int = 0  # frames converted
     lost: int = 0  # packets of the video stream that could not be decoded
+    transparent: bool = False  # whether transparency was found, which the results do not have
     damage: str = ""  # FFmpeg's reason for the last of these failures
     shift: Fraction = Fraction(0)  # seconds that are added to all times, so that they begin at 0 and rise
     end: int | None = None  # time of the last frame in units of the stream, before `shift` is added
@@ -184,6 +192,8 @@ class _Rewriting:
 
     def run(self) -> None:
         """Convert all frames and complete the files. Raise UserError if no frame can be decoded."""
+        # WebM holds alpha beside the frames, where its usual decoder does not look, and names it in a tag.
+        self.transparent = {k.lower(): v for k, v in self.picture.metadata.items()}.get("alpha_mode") == "1"
         # Recordings of television begin at any time.
         self.shift = -Fraction(max(0, self.source.start_time or 0), 1_000_000)
         for packet in self._demux():
@@ -207,10 +217,14 @@ class _Rewriting:
         for writer in self.writers:
             writer.finish()
         self._tell_of_end()
+        if self.transparent:
+            for writer in self.writers:
+                writer.left_out.append("transparency")
         _report_left_out(self.writers, self.say)
 
     def _convert(self, frame) -> None:
         """Convert a frame and add it to every result. Create the results for the first frame."""
+        self.transparent = self.transparent or _is_transparent(frame)
         images = self.change(_read_frame(frame))
         if not self.writers:
             if hdr.needs_conversion(frame.color_trc, frame.color_primaries):
