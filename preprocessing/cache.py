@@ -25,7 +25,7 @@ from preprocessing import build, output, prepare, storage
 from preprocessing.job import Job
 from preprocessing.options import Selection
 from preprocessing.prepare import Squares
-from preprocessing.sources import Source, SourceList
+from preprocessing.sources import Source, SourceList, find_module
 from preprocessing.sources.folder import Folder
 
 # Increase this when the same source and options would give other pixels. Cached shards are then
@@ -143,10 +143,10 @@ def _identify(part: Source, root: Path) -> str:
     """
     if not isinstance(part, Folder) or storage.is_remote(part.name):
         return part.hash_content()
-    seen = root / "seen" / SourceList((part,)).fingerprint()[:16]
-    if seen.is_file() and (content := seen.read_text()):
+    if content := _recall(part, root):
         return content
     content = part.hash_content()
+    seen = _find_seen(part, root)
     try:
         seen.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(seen) as partial:
@@ -154,6 +154,65 @@ def _identify(part: Source, root: Path) -> str:
     except OSError as error:
         raise _explain_unwritable(root, error) from None
     return content
+
+
+def _find_seen(part: Source, root: Path) -> Path:
+    """Return the path in the cache `root` where the hash of a folder's images is kept."""
+    return root / "seen" / SourceList((part,)).fingerprint()[:16]
+
+
+def _recall(part: Source, root: Path) -> str | None:
+    """Return the result of `_identify` for a source if no photo has to be read for it, else None."""
+    if isinstance(part, Folder):
+        seen = _find_seen(part, root)
+        return seen.read_text() or None if seen.is_file() else None
+    return part.hash_content() if part.name.lower().endswith(".zip") else None
+
+
+def _make_shards_key(job: Job, contents: Sequence[str]) -> str:
+    """Return the key of the shards of a job in the cache.
+
+    contents: the hash of each source of the job, as `_identify` returns it. With it, shards do not
+        depend on where the images are.
+    """
+    options = {k: v for k, v in job.options.items() if k != "sources"}
+    return _make_key(PIXELS_VERSION, contents[0] if len(contents) == 1 else list(contents), options)
+
+
+def have_changed(selection: Selection, cache: str | None, squares: Squares, made: Path) -> bool:
+    """Tell whether photos are others than those that shards were made from.
+
+    No photo is read, so a file that was only written again counts as another. Only folders, pairs and
+    zip archives on this machine are looked at; other sources cannot be compared as fast.
+
+    Args:
+        selection: options that say which images to open.
+        cache: folder of the cache; None for the usual one, see `shards.find_cache_folder`.
+        squares: how squares are cut out of the images.
+        made: folder of the shards in the cache.
+
+    Returns:
+        True if they have changed; False if they have not, are gone, or cannot be compared.
+    """
+    with contextlib.suppress(UserError, OSError, ValueError):
+        if not all(map(_is_fast, selection.places)):
+            return False
+        root = shards.find_cache_folder(cache)
+        report = storage.read_manifest(str(made), output.REPORT) or {}
+        job = prepare.make_job(selection, squares)
+        if "fingerprints" not in report or report["fingerprints"] == output.list_fingerprints(job.source):
+            return False
+        # They may be a copy of the photos that the shards were made from, which has been read before.
+        contents = [_recall(part, root) for part in job.source.parts]
+        known = [content for content in contents if content is not None]
+        return len(known) < len(contents) or not made.name.endswith(f"-{_make_shards_key(job, known)}")
+    return False
+
+
+def _is_fast(place: str) -> bool:
+    """Tell whether a location is on this machine, holds no shards, and is compared without reading it."""
+    kinds = ("folder", "pairs") if not place.lower().endswith(".zip") else ("archive",)
+    return not storage.is_remote(place) and find_module(place) in kinds and not find_shards(place)
 
 
 def _check_places(places: Sequence[str]) -> None:
@@ -249,14 +308,11 @@ def _prepare(job: Job, root: Path, say: Callable[[str], None], progress: Callabl
     For `say`, `progress` and the errors, see `open_shards`.
     """
     places, size = job.options["sources"], name_size(job.options["size"], job.aspect)
-    # Sources are identified by a hash of their content, not by their location.
-    options = {k: v for k, v in job.options.items() if k != "sources"}
-    job = dataclasses.replace(job, options=options)
+    job = dataclasses.replace(job, options={k: v for k, v in job.options.items() if k != "sources"})
     name = "-".join(Path(place.rstrip("/").replace(":", "-")).name for place in places)
     # File systems limit the bytes of a name, and a character may have four.
     name = os.fsencode(name)[:80].decode(errors="ignore")
-    contents = [_identify(part, root) for part in job.source.parts]
-    key = _make_key(PIXELS_VERSION, contents[0] if len(contents) == 1 else contents, options)
+    key = _make_shards_key(job, [_identify(part, root) for part in job.source.parts])
     folder = root / "shards"
     # The name is for people; only the key identifies the shards.
     out = next(folder.glob(f"*-{key}"), folder / f"{name}-{size}-{key}")

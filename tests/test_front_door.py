@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -173,8 +174,6 @@ def sample(run, out):
 
 
 def test_a_damaged_checkpoint_costs_only_itself(undisturbed, tmp_path):
-    import shutil
-
     run = tmp_path / "run"
     shutil.copytree(undisturbed, run)
     newest, before = checkpoint.list_checkpoints(run)[:2]
@@ -188,8 +187,6 @@ def test_a_damaged_checkpoint_costs_only_itself(undisturbed, tmp_path):
 
 
 def test_a_ruined_checkpoint_costs_only_itself_and_old_ones_are_gone_on_with(undisturbed, tmp_path):
-    import shutil
-
     run = tmp_path / "run"
     shutil.copytree(undisturbed, run)
     newest, before = checkpoint.list_checkpoints(run)[:2]
@@ -328,8 +325,6 @@ def test_transfer_is_planned_by_minutes(undisturbed):
 def test_resume_refuses_another_architecture_and_other_data(undisturbed, tmp_path, photos):
     refused(train("--resume", undisturbed, "--fmap-max", "32"), "--fmap-max 32", "started with 16", "new run[.]")
     refused(train("--resume", undisturbed, "--seed", "5"), "--seed 5", "started with 0", "new run, with --init-from")
-    import shutil
-
     run = tmp_path / "run"
     shutil.copytree(undisturbed, run)
     change_config(run, portraits=121)
@@ -354,9 +349,48 @@ def test_moved_data_is_found_by_its_checksum(tmp_path, photos):
     assert train("--resume", run_folder(out), "--data", moved)[0] == 0
 
 
-def test_an_unfinished_run_generates_what_it_has_learned(undisturbed, tmp_path):
-    import shutil
+def test_photos_that_came_since_are_told_and_not_trained_on(tmp_path, photos):
+    """A run goes on with those that it began with, or it could not be repeated; but a line says so."""
+    run, cache = tmp_path / "run", tmp_path / "cache"
+    schedule = ["--target-res", "4", "--total-images", "16", "--batch", "8"]
+    command = ["--data", photos, *TINY, *schedule, "--run", run, "--cache", cache]
+    told = f"{photos}: "
 
+    def go_on(*words):
+        code, out, err = train(*(words or command))
+        assert code == 0, err
+        return [line for line in (out + err).splitlines() if line.startswith(told) and "changed" in line]
+
+    assert go_on() == [] and go_on() == [] and go_on("--resume", run, "--cache", cache) == []
+    dataset = json.loads((run / "environment.json").read_text())["dataset"]
+    added = photos / "cats" / "another.png"
+    added.write_bytes((photos / "cats" / "01.png").read_bytes()[:-1] + b"!")
+    for words in (), ("--resume", run, "--cache", cache):
+        (line,) = go_on(*words)
+        assert "have changed since" in line and "goes on with the 12 images" in line and f"--init-from {run}" in line
+    assert json.loads((run / "environment.json").read_text())["dataset"] == dataset
+    added.unlink()
+    assert go_on() == []
+    os.utime(photos / "cats" / "01.png")
+    (line,) = go_on()
+    assert "have changed since" in line, "a file that was written since may be another; it is not read to find out"
+    photos.rename(tmp_path / "moved")
+    assert go_on("--resume", run, "--cache", cache) == [], "photos that are gone stop nothing"
+    photos.write_text("not a folder any more")
+    assert go_on("--resume", run, "--cache", cache) == []
+
+
+def test_equal_photos_in_another_folder_are_no_change(tmp_path, photos):
+    """Shards that were made of a copy are known by the content of the photos, not by the copy's place."""
+    copy, cache = tmp_path / "copy", ("--cache", tmp_path / "cache")
+    shutil.copytree(photos, copy)
+    schedule = ["--target-res", "4", "--total-images", "16", "--batch", "8"]
+    for place, name in ((photos, "one"), (copy, "two"), (copy, "two")):
+        code, out, err = train("--data", place, *TINY, *schedule, "--run", tmp_path / name, *cache)
+        assert code == 0 and "changed" not in out + err
+
+
+def test_an_unfinished_run_generates_what_it_has_learned(undisturbed, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(undisturbed, run)
     (run / "generator.keras").unlink()

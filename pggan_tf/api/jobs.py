@@ -39,6 +39,20 @@ def prepare_data(plan: Plan, machine: Machine, check_only: bool = False):
     """
     from preprocessing import cache as cached
 
+    with terminal.show_progress(shown=machine.bars) as progress:
+        return cached.open_shards(
+            *_select_data(plan, machine),
+            say=machine.say,
+            progress=progress,
+            check_classes=plan.network_options,
+            check_only=check_only,
+        )
+
+
+def _select_data(plan: Plan, machine: Machine) -> tuple:
+    """Return the first three arguments of `cache.open_shards` for a plan: images, cache and squares."""
+    from preprocessing import cache as cached
+
     images = plan.config.images
     squares = cached.Squares(
         plan.target_res,
@@ -49,25 +63,19 @@ def prepare_data(plan: Plan, machine: Machine, check_only: bool = False):
         "upscale" if images.upscale_small else "drop",
         plan.aspect,
     )
-    with terminal.show_progress(shown=machine.bars) as progress:
-        return cached.open_shards(
-            cached.Selection.of(images.data, count=images.portraits),
-            machine.cache,
-            squares,
-            say=machine.say,
-            progress=progress,
-            check_classes=plan.network_options,
-            check_only=check_only,
-        )
+    return cached.Selection.of(images.data, count=images.portraits), machine.cache, squares
 
 
-def _data_of_begun(plan: Plan, environment: dict, machine: Machine, moved: bool, check_only: bool = False):
+def _data_of_begun(
+    folder: Path, plan: Plan, environment: dict, machine: Machine, moved: bool, check_only: bool = False
+):
     """Return the `Shards` of a run that is resumed.
 
     The shards of the run are used if they still exist with the same checksum, even if the photos
-    that they were made from have changed since. Otherwise the data is prepared again.
+    that they were made from have changed since; a line says so. Otherwise the data is prepared again.
 
     Args:
+        folder: the run's folder.
         plan: the plan of the run.
         environment: content of the run's environment.json, which names its shards.
         machine: this machine, with its folder for prepared data.
@@ -83,6 +91,7 @@ def _data_of_begun(plan: Plan, environment: dict, machine: Machine, moved: bool,
         except DamagedFile:
             stored = None
         if stored and stored.manifest.checksum == known["checksum"]:
+            _tell_of_change(folder, plan, stored, machine)
             return stored
     data = plan.config.images.data or ()
     places = [place for place in ((data,) if isinstance(data, str) else data) if os.path.isabs(place)]
@@ -91,6 +100,25 @@ def _data_of_begun(plan: Plan, environment: dict, machine: Machine, moved: bool,
             f"{gone}: is gone, and so is what was prepared from it. If it has moved, give --data and its new place."
         )
     return prepare_data(plan, machine, check_only)
+
+
+def _tell_of_change(folder: Path, plan: Plan, stored, machine: Machine) -> None:
+    """Print a line if the photos of a run have changed since it began.
+
+    Args:
+        folder: the run's folder.
+        plan: the plan of the run.
+        stored: its `Shards`, with which it goes on, because another order of images would be another run.
+        machine: this machine and the others that train with it.
+    """
+    from preprocessing import cache as cached
+
+    images, cache, squares = _select_data(plan, machine)
+    if machine.cluster.chief and cached.have_changed(images, cache, squares, stored.folder):
+        machine.say(
+            f"{stored.manifest.source}: names, sizes or times of its photos have changed since; the run goes on with the "
+            f"{len(stored)} images that it began with. To train on those of now, start a new run with --init-from {shell_path(folder)}."
+        )
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -117,7 +145,7 @@ def resume(folder: str | Path, options: Mapping, machine: Machine) -> Path:
     from pggan_tf.training import session
 
     def data(plan: Plan, environment: dict):
-        return _data_of_begun(plan, environment, machine, moved="data" in options)
+        return _data_of_begun(Path(folder), plan, environment, machine, moved="data" in options)
 
     return session.resume(str(folder), data, options, machine)
 
@@ -243,7 +271,8 @@ class Job:
 
         tracking.check(plan.config.running.log)
         if folder and (folder / runs.CONFIG).is_file():
-            return _data_of_begun(plan, runs.read(folder)[1], self.machine, moved=False, check_only=check_only)
+            environment = runs.read(folder)[1]
+            return _data_of_begun(folder, plan, environment, self.machine, moved=False, check_only=check_only)
         if folder and not self.dry_run:
             new = [place for place in (folder, *folder.parents) if not place.exists()]
             stack.callback(_remove_empty, new)
