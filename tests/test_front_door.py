@@ -400,6 +400,27 @@ def test_an_unfinished_run_generates_what_it_has_learned(undisturbed, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["images"], finished)
 
 
+@pytest.mark.parametrize("content", [b"half a file", None], ids=["cut off", "damaged inside"])
+def test_a_damaged_generator_of_a_run_says_what_is_left(undisturbed, tmp_path, content):
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    file = run / "generator.keras"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 3 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 3)
+    file.write_bytes(data if content is None else content)
+    given = ("generate", run, "--seeds", "0-3", "--npz", tmp_path / "a.npz")
+    refused(pggan(*given), f"{file}: not a ", "If you delete it, the run's newest checkpoint is read in its place")
+    file.unlink()
+    code, _, err = pggan(*given)
+    assert code == 0, err
+    finished = np.load(sample(undisturbed, tmp_path / "b.npz"))["images"][:4]
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["images"], finished)
+    shutil.rmtree(run / checkpoint.FOLDER)
+    file.write_bytes(b"half a file")
+    code, _, err = pggan(*given)
+    assert code == 2 and "not a .keras file" in err and "checkpoint" not in err, "nothing is left to be read"
+
+
 def test_two_processes_do_not_train_one_run(undisturbed):
     import fcntl
 

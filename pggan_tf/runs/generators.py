@@ -110,7 +110,8 @@ def load(path: str | Path, report=print):
         report: called with messages about damaged checkpoints, or about a hub that is out of reach.
 
     Raises:
-        UserError: if no generator can be loaded.
+        UserError: if no generator can be loaded. If a run has a checkpoint in place of its damaged
+            file, the message says so.
     """
     for module in networks.list_modules():  # registers the classes that the file may name
         importlib.import_module(f"pggan_tf.networks.{module}")
@@ -119,7 +120,12 @@ def load(path: str | Path, report=print):
     path = Path(pretrained.locate(path))
     if keras_files.is_run(path) and not (path / keras_files.GENERATOR).is_file():
         return _from_checkpoint(path, report)
-    return keras_files.load(keras_files.find(path))
+    try:
+        return keras_files.load(keras_files.find(path))
+    except UserError as error:
+        if not keras_files.is_run(path) or not checkpoint.list_checkpoints(path):
+            raise
+        raise UserError(f"{error} If you delete it, the run's newest checkpoint is read in its place.") from None
 
 
 def load_from_latents(path: str | Path, report=print):
