@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 
+from export import onnx
 from export import samples as others
 from export.coreml import SYSTEM
 from export.source import DRAWN, Source
@@ -262,10 +263,12 @@ def _make_code(source: Source, kind: str, file: dict) -> list[str]:
             f'onnxruntime.InferenceSession("{path}").run(["{name}"], dict({named}))[0]',
         ),
     }[kind]
+    several = [f"# {onnx.describe_count(signature['inputs'])}"] if kind == "onnx" else []
     return [
         head,
         *_make_inputs(signature, source.network.resolutions[-1]),
         f"image = {call}   # [1, height, width, channels]: {signature['image']}",
+        *several,
     ]
 
 

@@ -3,12 +3,14 @@
 An .onnx file holds one graph, which may have several outputs. Here each output is a signature of
 the network (one of its exported functions): for a generator of latents one for every stage, which
 is a resolution of its training. The outputs share the weights.
+
+A file takes any number of images at once, as the first axis of its inputs, which is called N.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ from pggan_tf.errors import UserError
 
 OPSET = 18  # the newest operator set that tf2onnx writes
 PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
+COUNT = "N"  # name of the axis of the images
+_FOR_ALL = "truncation"  # the input that is one number for all images
 
 
 def check_installed() -> None:
@@ -36,6 +40,12 @@ def select_signatures(signatures: Sequence[Signature]) -> list[Signature]:
     latents, it is all of them.
     """
     return [s for s in signatures if s.oblong] or list(signatures)
+
+
+def describe_count(inputs: Iterable[str]) -> str:
+    """Return a sentence that says how a file makes several images at once. inputs: names of its inputs."""
+    apart = f"; {_FOR_ALL} is one number for all" if _FOR_ALL in inputs else ""
+    return f"Several images at once: a first axis longer than 1{apart}."
 
 
 def convert(signatures: Sequence[Signature], kind: str) -> bytes:
@@ -66,9 +76,14 @@ def convert(signatures: Sequence[Signature], kind: str) -> bytes:
 
         # tf2onnx's optimizer merges computations that several stages share.
         traced = tf.function(function, autograph=False)
-        model, _ = tf2onnx.convert.from_function(traced, signatures[0].specs(), opset=OPSET)
+        specs = [
+            tf.TensorSpec(spec.shape if spec.name == _FOR_ALL else (None, *spec.shape[1:]), spec.dtype, spec.name)
+            for spec in signatures[0].specs()
+        ]
+        model, _ = tf2onnx.convert.from_function(traced, specs, opset=OPSET)
     _sort(model.graph.output, [s.name for s in signatures])
     _sort(model.graph.input, names)
+    _name_count([*model.graph.input, *model.graph.output])
     _standardize(model.graph)
     return model.SerializeToString()
 
@@ -83,6 +98,14 @@ def _sort(values, names: Sequence[str]) -> None:
     ordered = sorted(values, key=lambda value: names.index(value.name))
     del values[:]
     values.extend(ordered)
+
+
+def _name_count(values) -> None:
+    """Give the first axis of inputs and outputs of a graph its name, in place, unless it has a fixed length."""
+    for value in values:
+        first = value.type.tensor_type.shape.dim[0]
+        if not first.HasField("dim_value"):
+            first.dim_param = COUNT
 
 
 def _standardize(graph) -> None:
@@ -108,7 +131,7 @@ def _standardize(graph) -> None:
 class Runner:
     """An .onnx file that ONNX Runtime runs on the CPU.
 
-    Call it as `runner(name, inputs)` to get an image.
+    Call it as `runner(name, inputs)` to get images.
 
     Args:
         model: content or path of the file.
@@ -123,10 +146,10 @@ class Runner:
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        """Return the image, [1, H, W, C], of one output.
+        """Return the images, [N, H, W, C], of one output.
 
         Args:
             name: name of the output, which is the name of a signature.
-            inputs: dict of input name -> array.
+            inputs: dict of input name -> array, for N images.
         """
         return self._session.run([name], inputs)[0]

@@ -175,6 +175,29 @@ def test_the_reference_of_onnx_runs_it_and_the_runtime_does_not_warn(exported, k
     assert first == (["gen_48", "gen_16", "gen_8", "gen_4"] if kind == "generate" else [kind])
 
 
+@pytest.mark.parametrize("kind", SOME_KINDS)
+def test_an_onnx_file_takes_several_images_at_once(exported, kind):
+    """Three together are the same as each alone, and what Keras makes of them."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(exported(kind) / "generator.onnx", providers=["CPUExecutionProvider"])
+    signature, first = given(kind, 48, 32)
+    turned = [{n: np.ascontiguousarray(v[:, ::-1]) if v.ndim == 4 else v for n, v in first.items()}]
+    each = [signature.example(i, None) for i in range(3)] if kind == "generate" else [first, *turned, first]
+    each = [{**one, **{n: np.full(1, 0.7, np.float32) for n in one if n == "truncation"}} for one in each]
+    together = {n: each[0][n] if n == "truncation" else np.concatenate([one[n] for one in each]) for n in each[0]}
+    axes = {value.name: value.shape[0] for value in (*session.get_inputs(), *session.get_outputs())}
+    assert axes == {name: 1 if name == "truncation" else "N" for name in axes}
+    made = session.run(None, together)[0]
+    assert len(made) == 3 and not np.array_equal(made[0], made[1])
+    card = (exported(kind) / "MODEL_CARD.md").read_text()
+    apart = "; truncation is one number for all" if kind == "generate" else ""
+    assert card.count(f"# Several images at once: a first axis longer than 1{apart}.") == 1
+    for image, one in zip(made, each):
+        truth = signatures.convert_output(signature.function(**one), "uint8").numpy().astype(int)
+        assert np.abs(session.run(None, one)[0].astype(int) - image).max() <= 1
+        assert np.abs(truth - image).max() <= 1
+
+
 def test_stages_of_an_onnx_file_share_their_weights(exported):
     """Sizes of the convolutions' kernels: each is there once."""
     onnx = pytest.importorskip("onnx")
