@@ -173,6 +173,7 @@ def test_several_places_have_several_names():
         ('/home/jane/it\'s; "private"/photos', "photos"),
         ("/a/x, y/cats, ~/dogs, s3://u:p@b/birds?k=1", "cats, dogs, birds"),
         ("a/cats, b/dogs", "cats, dogs"),
+        ("/a/cats,s3://u:p@b/dogs?k=1,2,/c/x,y", "cats, dogs, x,y"),
     ],
 )
 def test_commas_and_quotes_in_folders_hide_nothing(source, name):

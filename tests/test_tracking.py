@@ -250,7 +250,7 @@ def test_nothing_that_is_sent_has_places_or_passwords(tmp_path, store):
     kept = {path.name: path.read_text() for path in (tmp_path / "mlartifacts").rglob("*") if path.is_file()}
     sent = json.dumps(found) + "".join(kept.values())
     assert not [word for word in ("SECRET", "user:", "127.0.0.1", "annabel") if word in sent], sent
-    assert found["params"]["data"] == "photos.zip,more" and found["params"]["init_from"] == "faces"
+    assert found["params"]["data"] == "photos.zip, more" and found["params"]["init_from"] == "faces"
     assert found["params"]["seed"] == "7" and found["params"]["resolutions"] == "4,8,16,32,64"
     assert found["tags"]["data"] == "photos.zip, more"
     assert json.loads(kept["config.json"]) == {"data": "photos.zip", "init_from": "faces", "seed": 7}

@@ -155,10 +155,10 @@ def take_last_name(place: str) -> str:
 def name_source(source: str) -> str:
     """Return a short name of a run's data: the last parts of its paths, separated by ', '.
 
-    source: one path or URL, or several separated by ', '.
+    source: one path or URL, or several separated by ', ' or, as in a config, by ','.
     """
     places: list[str] = []
-    for part in source.split(", "):
+    for part in re.split(r", |,(?=[a-z][a-z0-9+.-]*://|[A-Za-z]:[\\/]|[~\\/])", source):
         # In '/home/jane/Berlin, 2020/photos' the comma is part of a folder's name.
         if places and _PLACE.match(places[-1]) and re.search(r"[\\/]", part) and not _PLACE.match(part):
             places[-1] += f", {part}"

@@ -57,10 +57,16 @@ def metric_name(name: str) -> str:
 def collect_figures(line: dict) -> dict[str, float]:
     """Return {name for MLflow: number} of all numbers in a line of stats.jsonl.
 
+    Lines with metrics or the coach's checks repeat time and resolution of a line with losses, which
+    MLflow has already.
+
     line: the JSON object in the line.
     """
-    named = {k: v for k, v in line.items() if k not in ("images", "metrics", "details")}
-    named |= line.get("metrics", {}) | {f"details/{k}": v for k, v in line.get("details", {}).items()}
+    named = line.get("metrics", {}) | {
+        f"{part}/{k}": v for part in ("details", "check") for k, v in line.get(part, {}).items()
+    }
+    if not named:
+        named = {k: v for k, v in line.items() if k != "images"}
     return {metric_name(k): float(v) for k, v in named.items() if isinstance(v, int | float)}
 
 
