@@ -17,6 +17,7 @@ from pggan_tf.report import tables
 from pggan_tf.report.runs import read_run, read_runs
 from pggan_tf.runs import folder as folders
 from tests.conftest import pggan
+from tests.test_odd_files import is_upright, turned_jpegs
 
 pytest.importorskip("fastapi", reason="fastapi is not installed (extra serve)")
 from pggan_tf.studio import choices, commands, gate, launch, machine, photos, store  # noqa: E402
@@ -239,6 +240,10 @@ def test_photos_are_shown_upright_and_small(asker, place):
     (place / "x.jpg").write_bytes(data)
     assert status == 200 and read(place / "x.jpg").shape == (100, 50, 3)
     assert asker.ask("GET", f"/api/folders/{id}/photos/0.jpg", b"side=99999")[0] == 400
+    (place / "home/photos/cats/00.jpg").write_bytes(dict(turned_jpegs())["the maker is a number"])
+    status, data = asker.ask("GET", f"/api/folders/{id}/photos/0.jpg", b"side=48")
+    (place / "x.jpg").write_bytes(data)
+    assert status == 200 and is_upright(np.asarray(Image.fromarray(read(place / "x.jpg")).resize((64, 64))))
     (place / "home/photos/cats/00.jpg").unlink()
     (place / "home/photos/cats/00.jpg").symlink_to(place / "secret" / "a.png")
     status, said = asker.ask("GET", f"/api/folders/{id}/photos/0.jpg")

@@ -14,9 +14,10 @@ import warnings
 from abc import ABC, abstractmethod
 
 import numpy as np
-from PIL import AvifImagePlugin, Image, ImageOps, Jpeg2KImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  these register formats
+from PIL import AvifImagePlugin, Image, Jpeg2KImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  these register formats
 
-from pggan_tf.data import icc, jpeg, tiff, xmp
+from pggan_tf.data import icc, jpeg, orientation, tiff, xmp
+from pggan_tf.data.orientation import TURNS
 from pggan_tf.errors import Unreadable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "HEIF")
@@ -35,18 +36,7 @@ warnings.filterwarnings("ignore", module="PIL")
 # Without a handler, Pillow's log messages would appear on the terminal.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
-_ORIENTATION = 274  # EXIF tag
 _XMP = 700  # TIFF tag
-# EXIF orientation -> function that turns pixels upright.
-TURNS = {
-    2: lambda x: x[:, ::-1],
-    3: lambda x: x[::-1, ::-1],
-    4: lambda x: x[::-1],
-    5: lambda x: x.swapaxes(0, 1),
-    6: lambda x: np.rot90(x, -1),
-    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
-    8: lambda x: np.rot90(x),
-}
 # Brands in the first box of HEIC and AVIF files, ISO/IEC 23008-12.
 _HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _AVIF = {b"avif", b"avis"}
@@ -212,7 +202,9 @@ class _Plain(Pictures):
             profile, exif = self._image.info.get("icc_profile"), self._image.getexif()
             if b"XML:com.adobe.xmp" in self._data and not self._image.info.get("xmp"):
                 self._image.load()  # it may stand behind the pixels
-            planes = TURNS.get(exif.get(_ORIENTATION), np.asarray)(_decode_sixteen_bits(self._data, "LA;16" in layout))
+            planes = TURNS.get(exif.get(orientation.TAG), np.asarray)(
+                _decode_sixteen_bits(self._data, "LA;16" in layout)
+            )
             if planes.shape[2] == 2:
                 planes = np.dstack([icc.gray_to_srgb(planes[..., :1], profile), planes[..., 1:]])
             return Picture(planes, profile, exif, xmp=_read_xmp(self._image))
@@ -256,7 +248,7 @@ class _Tiff(Pictures):
 
     def sizes(self):
         sizes = [(page.imagewidth, page.imagelength) for page in self._pages]
-        turned = [page.tags.valueof(_ORIENTATION) in (5, 6, 7, 8) for page in self._pages]
+        turned = [page.tags.valueof(orientation.TAG) in (5, 6, 7, 8) for page in self._pages]
         return [size[::-1] if aside else size for size, aside in zip(sizes, turned)]
 
     def _picture(self, number):
@@ -268,7 +260,7 @@ class _Tiff(Pictures):
         planes, upright = tiff.read_planes(self._data, page)
         profile, exif = tiff.read_metadata(self._data, page)
         if not upright:
-            planes = TURNS.get(exif.get(_ORIENTATION), np.asarray)(planes)
+            planes = TURNS.get(exif.get(orientation.TAG), np.asarray)(planes)
         if not deep:
             planes = to_eight_bits(np.ascontiguousarray(planes))
         if planes.shape[2] < 3:
@@ -335,7 +327,7 @@ def _convert(image: Image.Image) -> Picture:
     image.load()  # some metadata is stored after the pixels
     profile, exif = image.info.get("icc_profile"), image.getexif()
     milliseconds, packet = round(image.info.get("duration") or 0), _read_xmp(image)
-    return Picture(_convert_pixels(ImageOps.exif_transpose(image), profile), profile, exif, milliseconds, packet)
+    return Picture(_convert_pixels(orientation.turn_upright(image, exif), profile), profile, exif, milliseconds, packet)
 
 
 def _read_xmp(image: Image.Image) -> bytes | None:

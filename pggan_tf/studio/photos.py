@@ -244,16 +244,16 @@ def _decode(data: bytes, side: int | None = None, channels: int = 3):
         side: a longer side in pixels that is enough.
         channels: see `decode.decode_photo`.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    from pggan_tf.data import decode, decoders
+    from pggan_tf.data import decode, decoders, orientation
 
     try:
         if side is not None and side <= _QUICK and data[:2] == b"\xff\xd8":
             with decoders.raise_unreadable(), Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
                 decoders.check_size(*image.size)
                 image.draft("RGB", (2 * side, 2 * side))
-                return ImageOps.exif_transpose(image.convert("RGB") if image.mode != "RGB" else image)
+                return orientation.turn_upright(image.convert("RGB"), image.getexif())
         return decode.decode_photo(data, channels)
     except Unreadable as reason:
         raise Refusal(404, f"the photo cannot be shown: {reason}.") from None
