@@ -2,14 +2,18 @@
 
 import json
 import struct
+import zlib
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from pggan_tf.data import photos
+from pggan_tf.data import decoders, photos
 from pggan_tf.data.decode import decode_photo
 from tests.conftest import pggan
 from tests.test_decode import encode
+from tests.test_decoders import P3, rgb_profile, to_srgb
+from tests.test_photos import DEEP, FLAT, deep_png
 
 # Black at the left, white at the right; turned by a quarter, the upper half is black.
 HALVES = np.repeat(np.repeat(np.array([[0, 255]], np.uint8), 32, 1), 64, 0)[..., None].repeat(3, 2)
@@ -65,4 +69,90 @@ def test_a_turned_photo_with_one_odd_tag_is_read_and_turned(tmp_path):
             assert is_upright(photos.read((tmp_path / f"again{suffix}").read_bytes()).pixels), name
     code, out, err = pggan("prepare", tmp_path / "photos", tmp_path / "shards", "--size", 16)
     assert code == 0 and f"{len(ODD_TAGS)} images read, {len(ODD_TAGS)} kept" in err + out, err
-    assert not json.loads((tmp_path / "shards/report.json").read_text())["dropped"]
+    assert json.loads((tmp_path / "shards/report.json").read_text())["dropped"] == {}
+
+
+def chunk(kind, body, checksum=None):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum or zlib.crc32(kind + body))
+
+
+def with_chunk(png, *chunks, last=False):
+    """A PNG with more chunks, after its header or before its end."""
+    at = len(png) - 12 if last else 33
+    return png[:at] + b"".join(chunks) + png[at:]
+
+
+BOMB = zlib.compress(bytes(50_000_000))
+# What programs write into PNGs, or disks damage in them, though the pixels are whole.
+ODD_CHUNKS = {
+    "a long compressed text": chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"a" * 3_000_000)),
+    "a long XMP": chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"<x>" * 1_000_000)),
+    "a profile that expands": chunk(b"iCCP", b"p\0\0" + BOMB),
+    "a damaged profile": chunk(b"iCCP", b"p\0\0garbage"),
+    "a profile of another method": chunk(b"iCCP", b"p\0\7" + zlib.compress(b"a")),
+    "a profile of nothing": chunk(b"iCCP", b""),
+    "a text of another method": chunk(b"zTXt", b"k\0\7abc"),
+    "a text with a wrong checksum": chunk(b"tEXt", b"k\0hello", 1),
+    "a time with a wrong checksum": chunk(b"tIME", bytes(7), 1),
+    "a short gamma": chunk(b"gAMA", b"\0"),
+    "a short resolution": chunk(b"pHYs", b"\0"),
+    "many texts": b"".join(chunk(b"tEXt", b"k%d\0" % i + b"x" * 1_000_000) for i in range(70)),
+    "many texts that expand": b"".join(chunk(b"zTXt", b"k%d\0\0" % i + BOMB) for i in range(100)),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_CHUNKS)
+@pytest.mark.parametrize("last", [False, True])
+def test_an_intact_png_with_an_odd_chunk_is_read(odd, last):
+    for png, pixels in ((encode(Image.fromarray(FLAT)), FLAT), (deep_png(DEEP), DEEP)):
+        data = with_chunk(png, ODD_CHUNKS[odd], chunk(b"tEXt", b"Title\0short"), last=last)
+        photo = photos.read(data)
+        np.testing.assert_array_equal(photo.pixels, pixels[..., :3])
+        np.testing.assert_array_equal(photo.alpha, pixels[..., 3:])
+        assert decode_photo(data, 4).size == (17, 12)
+
+
+def test_texts_that_expand_take_no_memory():
+    import resource
+
+    data = with_chunk(encode(Image.fromarray(FLAT)), *[chunk(b"zTXt", b"k\0\0" + BOMB)] * 300)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    photos.read(data)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KB, of 15 GB
+
+
+def test_a_large_profile_is_followed():
+    """A profile with a table of its maker's, as scanners have it, which expands to more than Pillow reads."""
+    colours = np.array([[(200, 100, 50), (50, 200, 100)]], np.uint8)
+    profile = rgb_profile(P3, 2.2)
+    large = (len(profile) + 3_000_000).to_bytes(4) + profile[4:] + bytes(3_000_000)
+    data = with_chunk(encode(Image.fromarray(colours)), chunk(b"iCCP", b"p\0\0" + zlib.compress(large)))
+    assert photos.read(data).profile == large
+    np.testing.assert_allclose(np.asarray(decode_photo(data)), to_srgb(colours, P3, 2.2), atol=2)
+
+
+def test_the_frames_of_a_png_with_an_odd_chunk_are_read():
+    frames = [Image.fromarray(np.full((8, 8, 3), shade, np.uint8)) for shade in (10, 90, 200)]
+    png = encode(frames[0], save_all=True, append_images=frames[1:], duration=50)
+    with decoders.open_pictures(with_chunk(png, ODD_CHUNKS["a text with a wrong checksum"])) as pictures:
+        assert [pictures.picture(i).planes()[0, 0, 0] for i in range(len(pictures.sizes()))] == [10, 90, 200]
+
+
+def test_a_broken_png_is_refused_by_name(tmp_path):
+    """The checksum of its size is wrong, or its pixels are, or they end too early."""
+    whole = encode(Image.fromarray(FLAT))
+    size, pixels = bytearray(whole), bytearray(whole)
+    size[20] ^= 255
+    pixels[60] ^= 255
+    (tmp_path / "photos").mkdir()
+    for name, data in {"size": size, "pixels": pixels, "cut": whole[:300], "whole": whole}.items():
+        odd = with_chunk(bytes(data), ODD_CHUNKS["a time with a wrong checksum"])
+        (tmp_path / "photos" / f"{name}.png").write_bytes(odd)
+    code, _, err = pggan("prepare", tmp_path / "photos", tmp_path / "shards", "--size", 8)
+    assert code == 2 and "3 of 4 images cannot be used" in err, err
+    report = json.loads((tmp_path / "shards.report.json").read_text())
+    assert {image["name"]: image["why"] for image in report["dropped_images"]} == {
+        "size.png": "a damaged PNG file",
+        "pixels.png": "broken data stream when reading image file",
+        "cut.png": "image file is truncated",
+    }

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from PIL import AvifImagePlugin, Image, Jpeg2KImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  these register formats
 
-from pggan_tf.data import icc, jpeg, orientation, tiff, xmp
+from pggan_tf.data import icc, jpeg, orientation, png, tiff, xmp
 from pggan_tf.data.orientation import TURNS
 from pggan_tf.errors import Unreadable
 
@@ -165,13 +165,14 @@ class _Plain(Pictures):
     """
 
     def __init__(self, data: bytes, formats: tuple[str, ...], stack: contextlib.ExitStack):
-        self._data = data
+        # An ICC profile that is too large for Pillow.
+        self._data, self._profile = png.drop_unreadable(data) if data.startswith(png.SIGNATURE) else (data, None)
         known = [format for format in formats if format != "HEIF"]
         if _is_heic(data) and "HEIF" in formats:
             _register_heic()
             known = ["HEIF"]
         try:
-            self._image = stack.enter_context(Image.open(io.BytesIO(data), formats=known))
+            self._image = stack.enter_context(Image.open(io.BytesIO(self._data), formats=known))
         except UnidentifiedImageError:
             raise Unreadable(_explain_unknown(data, formats)) from None
         self.format = self._image.format
@@ -196,6 +197,10 @@ class _Plain(Pictures):
         return self._animated and (not self._hidden or self._image.n_frames > 2)
 
     def _picture(self, number):
+        if self._animated:
+            self._image.seek(number + self._hidden)
+        if self._profile:
+            self._image.info["icc_profile"] = self._profile
         # Layout of the pixels in the file, which Pillow's mode does not tell.
         layout = str([tile.args for tile in self._image.tile])
         if self.format == "PNG" and ";16" in layout and self._image.mode != "I;16" and not self._animated:
@@ -203,13 +208,11 @@ class _Plain(Pictures):
             if b"XML:com.adobe.xmp" in self._data and not self._image.info.get("xmp"):
                 self._image.load()  # it may stand behind the pixels
             planes = TURNS.get(exif.get(orientation.TAG), np.asarray)(
-                _decode_sixteen_bits(self._data, "LA;16" in layout)
+                png.decode_sixteen_bits(self._data, "LA;16" in layout)
             )
             if planes.shape[2] == 2:
                 planes = np.dstack([icc.gray_to_srgb(planes[..., :1], profile), planes[..., 1:]])
             return Picture(planes, profile, exif, xmp=_read_xmp(self._image))
-        if self._animated:
-            self._image.seek(number + self._hidden)
         try:
             self._image.load()
         except OSError:
@@ -300,6 +303,8 @@ def _explain_unknown(data: bytes, formats: tuple[str, ...]) -> str:
         return "an empty file"
     if _is_heic(data) and "HEIF" in formats:
         return "a damaged HEIC file"
+    if data.startswith(png.SIGNATURE) and "PNG" in formats:
+        return "a damaged PNG file"
     return f"not a file of a known kind ({', '.join(formats)})"
 
 
@@ -358,25 +363,3 @@ def _convert_pixels(image: Image.Image, profile: bytes | None) -> Image.Image | 
         lightness = Image.fromarray(icc.gray_to_srgb(np.asarray(bands[0]), profile))
         image = Image.merge("LA", (lightness, bands[1])) if clear else lightness
     return image
-
-
-def _decode_sixteen_bits(data: bytes, gray: bool) -> np.ndarray:
-    """Decode a PNG with 16 bits, which Pillow would reduce to 8 bits.
-
-    Args:
-        data: bytes of the file, in colour or in gray with alpha.
-        gray: whether the file is gray with alpha.
-
-    Returns:
-        Pixels uint16 [H,W,C]: gray and alpha, RGB, or RGBA.
-
-    Raises:
-        Unreadable: if the file is damaged.
-    """
-    import cv2
-
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise Unreadable("damaged")
-    cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA, dst=image)
-    return image[..., [0, 3]] if gray else image
