@@ -156,3 +156,22 @@ def test_a_broken_png_is_refused_by_name(tmp_path):
         "pixels.png": "broken data stream when reading image file",
         "cut.png": "image file is truncated",
     }
+
+
+def bmp(pixels, alpha):
+    """A BMP of 32 bits with a header of version 4, which has a mask for alpha, as many programs write it."""
+    height, width = pixels.shape[:2]
+    body = np.dstack([pixels[::-1, :, ::-1], alpha[::-1]]).tobytes()
+    header = struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, len(body), 2835, 2835, 0, 0)
+    header += struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + bytes(48)
+    return b"BM" + struct.pack("<IHHI", 14 + len(header) + len(body), 0, 0, 14 + len(header)) + header + body
+
+
+def test_a_bmp_whose_alpha_is_0_everywhere_is_opaque():
+    colours, alpha = FLAT[..., :3], np.zeros((12, 17), np.uint8)
+    np.testing.assert_array_equal(np.asarray(decode_photo(bmp(colours, alpha))), colours)
+    assert np.asarray(decode_photo(bmp(colours, alpha), 4))[..., 3].min() == 255
+    photo = photos.read(bmp(colours, alpha))
+    assert photo.alpha is None and (photo.pixels == colours).all()
+    alpha[3, 5] = 1
+    np.testing.assert_array_equal(photos.read(bmp(colours, alpha)).alpha[..., 0], alpha)

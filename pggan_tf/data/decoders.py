@@ -332,6 +332,8 @@ def _convert(image: Image.Image) -> Picture:
     image.load()  # some metadata is stored after the pixels
     profile, exif = image.info.get("icc_profile"), image.getexif()
     milliseconds, packet = round(image.info.get("duration") or 0), _read_xmp(image)
+    if image.format == "BMP" and image.mode == "RGBA" and not image.getchannel("A").getbbox():
+        image = image.convert("RGB")  # many programs leave the fourth byte 0 and mean an opaque picture
     return Picture(_convert_pixels(orientation.turn_upright(image, exif), profile), profile, exif, milliseconds, packet)
 
 
