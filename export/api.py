@@ -30,7 +30,7 @@ from fastapi import HTTPException, Query, Request, Response
 from export import hosts, protocol, signatures
 from export import source as sources
 from pggan_tf import synthesis, tasks
-from pggan_tf.data import marks, photos, transparency, xmp
+from pggan_tf.data import marks, photos, transparency
 from pggan_tf.errors import UserError
 from pggan_tf.version import __version__
 
@@ -164,7 +164,7 @@ def _answer_png(photo: photos.Photo) -> Response:
     Bit depth, transparency, colour profile and metadata of the photo are kept.
     """
     data, _ = photos.encode_png(photo)
-    return Response(b"".join(xmp.split_png(data.tobytes(), photo.xmp)), media_type="image/png")
+    return Response(b"".join(photos.split_png(data.tobytes(), photo)), media_type="image/png")
 
 
 # Descriptions of responses for OpenAPI.

@@ -6,8 +6,10 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
+from pggan_tf.conversion import conversion
 from pggan_tf.data import decoders, photos
 from pggan_tf.data.decode import decode_photo
 from tests.conftest import pggan
@@ -175,3 +177,75 @@ def test_a_bmp_whose_alpha_is_0_everywhere_is_opaque():
     assert photo.alpha is None and (photo.pixels == colours).all()
     alpha[3, 5] = 1
     np.testing.assert_array_equal(photos.read(bmp(colours, alpha)).alpha[..., 0], alpha)
+
+
+def scanned(kind, dpi, turned=False):
+    """A photo of 20 x 30 pixels with a print resolution, as scanners write it."""
+    image, exif = Image.fromarray(np.full((20, 30, 3), 120, np.uint8)), Image.Exif()
+    if turned:
+        exif[274] = 6
+    return encode(image, kind, dpi=dpi, **({"exif": exif} if turned else {}))
+
+
+def enlarge(photo, progress=None):
+    return photo.with_pixels(photo.pixels.repeat(2, 0).repeat(2, 1))
+
+
+def stated_dpi(file):
+    with Image.open(file) as image:
+        return tuple(image.info.get("dpi", ()))
+
+
+@pytest.mark.parametrize("given", ["png", "jpeg", "tiff"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".tiff"])
+def test_the_print_resolution_of_a_scan_is_kept(tmp_path, given, suffix):
+    source, out = str(tmp_path / f"scan.{given}"), tmp_path / f"large{suffix}"
+    for dpi, turned, expected in (((300, 300), False, (300, 300)), ((204, 98), True, (98, 204)), (None, False, None)):
+        stored = scanned(given, dpi, turned) if dpi else encode(Image.new("RGB", (30, 20)), given)
+        (tmp_path / f"scan.{given}").write_bytes(stored)
+        conversion.convert(source, str(out), enlarge)
+        with Image.open(out) as image:
+            assert image.size == ((40, 60) if turned else (60, 40))
+        assert stated_dpi(out) == (pytest.approx(expected, abs=0.02) if expected else ())
+        if suffix.startswith(".tif"):
+            with tifffile.TiffFile(out) as file:
+                tags = {name: file.pages[0].tags[name].value for name in ("XResolution", "YResolution")}
+                assert int(file.pages[0].tags["ResolutionUnit"].value) == (2 if dpi else 1)
+                across, down = expected or (1, 1)
+                assert tags == {"XResolution": (across, 1), "YResolution": (down, 1)}
+
+
+def test_every_page_keeps_its_print_resolution(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "scans.tif") as file:
+        for dpi, dtype in ((300, np.uint8), (600, np.uint16), (None, np.uint8)):
+            how = {"resolution": (dpi / 2.54, dpi / 2.54), "resolutionunit": "CENTIMETER"} if dpi else {}
+            file.write(np.zeros((20, 30, 3), dtype), photometric="rgb", **how)
+    conversion.convert(str(tmp_path / "scans.tif"), str(tmp_path / "large.tif"), enlarge)
+    with tifffile.TiffFile(tmp_path / "large.tif") as file:
+        found = [(page.tags["XResolution"].value, int(page.tags["ResolutionUnit"].value)) for page in file.pages]
+    assert found == [((300, 1), 2), ((600, 1), 2), ((1, 1), 1)]
+
+
+@pytest.mark.parametrize(
+    "tags, dpi",
+    [
+        ([tag(282, 5, struct.pack("<II", 240, 1)), tag(283, 5, struct.pack("<II", 240, 1))], (240, 240)),
+        ([], ()),
+        ([tag(282, 5, bytes(8)), tag(283, 5, bytes(8)), tag(296, 3, b"\2\0")], ()),
+        ([tag(282, 5, struct.pack("<II", 10**9, 1)), tag(283, 5, struct.pack("<II", 10**9, 1))], ()),
+        ([tag(282, 2, b"many\0", 5), tag(283, 2, b"many\0", 5)], ()),
+    ],
+    ids=["cameras state it in EXIF", "nothing is made up", "0/0", "more than JPEG holds", "text"],
+)
+def test_a_print_resolution_in_exif_alone(tmp_path, tags, dpi):
+    block = exif_block(tag(271, 2, b"Cam\0", 4), *tags)
+    plain = encode(Image.fromarray(HALVES), "jpeg", quality=95)
+    (tmp_path / "photo.jpg").write_bytes(
+        plain[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + plain[2:]
+    )
+    for suffix in (".png", ".tif", ".jpg"):
+        conversion.convert(str(tmp_path / "photo.jpg"), str(tmp_path / f"out{suffix}"), enlarge)
+        with Image.open(tmp_path / f"out{suffix}") as image:
+            stated = image.info.get("jfif_unit") if suffix == ".jpg" else image.info.get("dpi")
+            assert bool(stated) == bool(dpi)
+            assert not dpi or tuple(image.info["dpi"]) == pytest.approx(dpi, abs=0.02)

@@ -4,7 +4,6 @@ import io
 import struct
 import zlib
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -430,7 +429,7 @@ def test_only_the_kinds_asked_for_are_read():
 def test_a_profile_is_kept_where_it_is_of_the_pixels(profile, channels):
     """Of pictures that say they have one: gray in RGB's, or colours in gray's, would be wrong in every program."""
     block = bytes(16) + profile + bytes(112) if profile else None
-    picture = SimpleNamespace(planes=lambda: FLAT[..., :channels], profile=block, exif=Image.Exif(), xmp=None)
+    picture = decoders.Picture(FLAT[..., :channels], block, Image.Exif())
     photo = photos.make_photo(picture, "PNG")
     assert photo.profile == (block if profile == b"RGB " and channels == 3 else None)
     assert photo.exif is None and photo.alpha is None

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from PIL import AvifImagePlugin, Image, Jpeg2KImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  these register formats
 
-from pggan_tf.data import icc, jpeg, orientation, png, tiff, xmp
+from pggan_tf.data import icc, jpeg, orientation, png, resolution, tiff, xmp
 from pggan_tf.data.orientation import TURNS
 from pggan_tf.errors import Unreadable
 
@@ -87,6 +87,7 @@ class Picture:
     exif: Image.Exif
     milliseconds: int = 0  # how long this frame of an animation is displayed
     xmp: bytes | None = None  # XMP packet of the file
+    dpi: resolution.Resolution | None = None  # pixels per inch in print, across and down
 
     def planes(self) -> np.ndarray:
         """Return the pixels as an array, uint8 or uint16 [H,W,C].
@@ -212,7 +213,7 @@ class _Plain(Pictures):
             )
             if planes.shape[2] == 2:
                 planes = np.dstack([icc.gray_to_srgb(planes[..., :1], profile), planes[..., 1:]])
-            return Picture(planes, profile, exif, xmp=_read_xmp(self._image))
+            return Picture(planes, profile, exif, 0, _read_xmp(self._image), resolution.read(self._image, exif))
         try:
             self._image.load()
         except OSError:
@@ -251,7 +252,7 @@ class _Tiff(Pictures):
 
     def sizes(self):
         sizes = [(page.imagewidth, page.imagelength) for page in self._pages]
-        turned = [page.tags.valueof(orientation.TAG) in (5, 6, 7, 8) for page in self._pages]
+        turned = [page.tags.valueof(orientation.TAG) in orientation.ASIDE for page in self._pages]
         return [size[::-1] if aside else size for size, aside in zip(sizes, turned)]
 
     def _picture(self, number):
@@ -259,7 +260,7 @@ class _Tiff(Pictures):
         deep = tiff.is_deep(page)
         if self._image and not deep:
             self._image.seek(page.index)
-            return _convert(self._image)
+            return dataclasses.replace(_convert(self._image), dpi=resolution.read_page(page))
         planes, upright = tiff.read_planes(self._data, page)
         profile, exif = tiff.read_metadata(self._data, page)
         if not upright:
@@ -270,7 +271,7 @@ class _Tiff(Pictures):
             planes = np.dstack([icc.gray_to_srgb(planes[..., :1], profile), planes[..., 1:]])
         packet = page.tags.valueof(_XMP)
         packet = bytes(packet) if isinstance(packet, bytes) else None
-        return Picture(planes if deep else _make_image(planes), profile, exif, xmp=packet)
+        return Picture(planes if deep else _make_image(planes), profile, exif, 0, packet, resolution.read_page(page))
 
 
 @contextlib.contextmanager
@@ -334,7 +335,9 @@ def _convert(image: Image.Image) -> Picture:
     milliseconds, packet = round(image.info.get("duration") or 0), _read_xmp(image)
     if image.format == "BMP" and image.mode == "RGBA" and not image.getchannel("A").getbbox():
         image = image.convert("RGB")  # many programs leave the fourth byte 0 and mean an opaque picture
-    return Picture(_convert_pixels(orientation.turn_upright(image, exif), profile), profile, exif, milliseconds, packet)
+    dpi = resolution.read(image, exif)
+    pixels = _convert_pixels(orientation.turn_upright(image, exif), profile)
+    return Picture(pixels, profile, exif, milliseconds, packet, dpi)
 
 
 def _read_xmp(image: Image.Image) -> bytes | None:

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 TAG = 274
+ASIDE = (5, 6, 7, 8)  # orientations in which width and height change places
 # EXIF orientation -> function that turns pixels [H,W,...] upright.
 TURNS = {
     2: lambda x: x[:, ::-1],

@@ -1,7 +1,8 @@
 """Read and write photos of any size and format without losing their metadata.
 
-Bit depth, transparency, colour profile, EXIF and XMP are kept, and pixels are turned upright. This
-is for photos that are edited; training photos are read with `decode`, which returns plain RGB.
+Bit depth, transparency, colour profile, EXIF, XMP and print resolution are kept, and pixels are
+turned upright. This is for photos that are edited; training photos are read with `decode`, which
+returns plain RGB.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from pggan_tf.data import decoders, icc, marks, xmp
+from pggan_tf.data import decoders, icc, marks, png, resolution, xmp
 from pggan_tf.data.decoders import EXTENSIONS, FORMATS, MAX_BYTES, MAX_PIXELS  # noqa: F401
 from pggan_tf.data.exif import ABOUT_PHOTO, TABLES, Text, copy_exif, read_values
 from pggan_tf.errors import Unreadable, UserError  # noqa: F401
@@ -40,6 +41,7 @@ class Photo:
     profile: bytes | None = None
     exif: bytes | None = None  # without the orientation tag
     xmp: bytes | None = None  # XMP packet, without what it says of the file's layout
+    dpi: resolution.Resolution | None = None  # pixels per inch in print, across and down
 
     @property
     def size(self) -> tuple[int, int]:
@@ -90,6 +92,7 @@ def make_photo(picture: decoders.Picture, format: str) -> Photo:
             picture.profile if colours == 3 and icc.read_colour_space(picture.profile) == b"RGB " else None,
             copy_exif(picture.exif, about_photo=format == "TIFF"),
             marks.make_packet(None, picture.xmp),
+            picture.dpi,
         )
 
 
@@ -177,7 +180,7 @@ def write(path: Path, photo: Photo) -> str | None:
             if suffix == ".png":
                 data, left_out = encode_png(photo)
                 with partial.open("wb") as file:
-                    file.writelines(xmp.split_png(data, photo.xmp))
+                    file.writelines(split_png(data, photo))
             elif suffix in (".tif", ".tiff"):
                 with open_tiff(partial, _stack_planes(photo).nbytes) as add:
                     add(photo)
@@ -213,13 +216,14 @@ def _write_lossy(path: Path, photo: Photo) -> None:
         "icc_profile": photo.profile,
         "exif": photo.exif and b"Exif\0\0" + photo.exif,
         "xmp": photo.xmp,
+        "dpi": photo.dpi,  # WebP has no place for it
     }
     options = {"quality": 95, "subsampling": 0, **{k: v for k, v in metadata.items() if v}}
     picture.save(path, **options)  # WebP ignores the subsampling
 
 
 def encode_png(photo: Photo) -> tuple[np.ndarray, str | None]:
-    """Encode a photo as PNG without its XMP, which `xmp.split_png` adds.
+    """Encode a photo as PNG without its XMP and resolution, which `split_png` adds.
 
     OpenCV is used because Pillow does not support colour with 16 bits and takes four bytes of
     memory for three. OpenCV does not report a full disk, so it does not write the file.
@@ -242,6 +246,18 @@ def encode_png(photo: Photo) -> tuple[np.ndarray, str | None]:
         if done:
             return data, None if profile == photo.profile else "without its colour profile, which is damaged"
     raise OSError(0, "OpenCV could not make a PNG of it")
+
+
+def split_png(data, photo: Photo) -> list:
+    """Return the pieces of a PNG that has the photo's XMP and resolution, to be written in a row.
+
+    Args:
+        data: the PNG without them, from `encode_png`, or its bytes. It is not copied.
+        photo: the photo.
+    """
+    chunks = [resolution.make_png_chunk(photo.dpi)] if photo.dpi else []
+    chunks += [xmp.make_png_chunk(photo.xmp)] if photo.xmp else []
+    return [data[: png.HEAD], *chunks, data[png.HEAD :]] if chunks else [data]
 
 
 @contextlib.contextmanager
@@ -273,6 +289,8 @@ def open_tiff(path: Path, size: int):
                 extrasamples=None if photo.alpha is None else ["unassalpha"],
                 compression="zlib",
                 iccprofile=photo.profile,
+                resolution=photo.dpi,
+                resolutionunit="INCH" if photo.dpi else None,
                 metadata=None,
                 software=False,
                 extratags=[

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import codecs
 import re
-import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 from xml.dom import minidom
 from xml.sax.saxutils import escape
 
+from pggan_tf.data import png
 from pggan_tf.errors import Unreadable
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -178,22 +178,10 @@ def make_pillow_options(format: str, packet: bytes | None) -> dict[str, Any]:
     return {"pnginfo": chunks}
 
 
-_PNG_HEAD = 33  # bytes: signature and IHDR, which comes first
-
-
-def split_png(data, packet: bytes | None) -> list:
-    """Return the pieces of a PNG that holds a packet, to be written one after the other.
-
-    Args:
-        data: the PNG without XMP, bytes or uint8 [N]. It is not copied.
-        packet: the packet; None: the PNG stays as it is.
-    """
-    if packet is None:
-        return [data]
-    # Chunk iTXt: keyword, no compression, no language, no translated keyword.
-    body = b"iTXt" + _PNG_KEYWORD.encode() + bytes(5) + packet
-    chunk = (len(body) - 4).to_bytes(4) + body + zlib.crc32(body).to_bytes(4)
-    return [data[:_PNG_HEAD], chunk, data[_PNG_HEAD:]]
+def make_png_chunk(packet: bytes) -> bytes:
+    """Return the chunk of a PNG that holds a packet."""
+    # Keyword, no compression, no language, no translated keyword.
+    return png.make_chunk(b"iTXt", _PNG_KEYWORD.encode() + bytes(5) + packet)
 
 
 _GIF_BEGIN, _GIF_END = b"\x21\xff\x0bXMP DataXMP", b"\x01\xff\xfe"
