@@ -17,7 +17,7 @@ import io
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -230,8 +230,7 @@ def make_application(source: sources.Source, limits: Limits, mark: bool = True) 
         deadline.start()
         try:
             photo = _read_photo(data, limits, scale)
-            packet = marks.make_packet(source.mark if mark else None, photo.xmp)
-            return _answer_png(replace(change(photo), xmp=packet))
+            return _answer_png(change(photo).made_from(photo, source.mark if mark else None))
         except UserError as reason:  # such as too little memory
             raise HTTPException(413, str(reason)) from None
 

@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from pggan_tf.conversion import conversion
-from pggan_tf.data import decoders, photos
+from pggan_tf.data import decoders, marks, photos, xmp
 from pggan_tf.data.decode import decode_photo
 from tests.conftest import pggan
 from tests.test_decode import encode
@@ -249,3 +249,53 @@ def test_a_print_resolution_in_exif_alone(tmp_path, tags, dpi):
             stated = image.info.get("jfif_unit") if suffix == ".jpg" else image.info.get("dpi")
             assert bool(stated) == bool(dpi)
             assert not dpi or tuple(image.info["dpi"]) == pytest.approx(dpi, abs=0.02)
+
+
+PANORAMA = "http://ns.google.com/photos/1.0/panorama/"
+# As a phone writes a 360° photo that moves and has a depth map: attributes and elements.
+SPHERE = f"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:GPano="{PANORAMA}" xmlns:dc="http://purl.org/dc/elements/1.1/"
+ xmlns:GCamera="http://ns.google.com/photos/1.0/camera/" xmlns:GDepth="http://ns.google.com/photos/1.0/depthmap/"
+ xmlns:GImage="http://ns.google.com/photos/1.0/image/" xmlns:Container="http://ns.google.com/photos/1.0/container/"
+ GCamera:MotionPhoto="1" GDepth:Data="AAAA" GImage:Data="AAAA" dc:format="image/jpeg"
+ GPano:ProjectionType="equirectangular" GPano:PoseHeadingDegrees="122.5"
+ GPano:FullPanoWidthPixels="30" GPano:CroppedAreaImageWidthPixels="30" GPano:CroppedAreaLeftPixels="3">
+<GPano:UsePanoramaViewer>True</GPano:UsePanoramaViewer><GPano:FullPanoHeightPixels>24</GPano:FullPanoHeightPixels>
+<GPano:CroppedAreaImageHeightPixels>20</GPano:CroppedAreaImageHeightPixels>
+<GPano:CroppedAreaTopPixels>many</GPano:CroppedAreaTopPixels>
+<GPano:LargestValidInteriorRectTop>2</GPano:LargestValidInteriorRectTop>
+<Container:Directory><rdf:Seq/></Container:Directory></rdf:Description></rdf:RDF></x:xmpmeta>""".encode()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+@pytest.mark.parametrize("wide, high", [(1, 1), (2, 2), (4, 3)])
+def test_a_panorama_stays_one_in_its_new_size(tmp_path, suffix, wide, high):
+    Image.new("RGB", (30, 20)).save(tmp_path / "sphere.jpg", xmp=SPHERE)
+
+    def change(photo, progress=None):
+        return photo.with_pixels(photo.pixels.repeat(high, 0).repeat(wide, 1))
+
+    out = tmp_path / f"out{suffix}"
+    conversion.convert(str(tmp_path / "sphere.jpg"), str(out), change, compare=True, mark=marks.Mark(marks.CHANGED))
+    with decoders.open_pictures(out.read_bytes()) as pictures:
+        found = xmp.read(pictures.picture().xmp)
+    assert {name: text for (space, name), text in found.items() if space == PANORAMA} == {
+        "ProjectionType": "equirectangular",
+        "PoseHeadingDegrees": "122.5",
+        "UsePanoramaViewer": "True",
+        "FullPanoWidthPixels": str(30 * wide),
+        "CroppedAreaImageWidthPixels": str(30 * wide),
+        "CroppedAreaLeftPixels": str(3 * wide),
+        "FullPanoHeightPixels": str(24 * high),
+        "CroppedAreaImageHeightPixels": str(20 * high),
+        "CroppedAreaTopPixels": "many",
+        "LargestValidInteriorRectTop": str(2 * high),
+    }
+    others = {space for space, _ in found if "google" in space}
+    assert others == {PANORAMA}, "films and depth maps are not in the result"
+    # The comparison is no panorama, but has the rest.
+    with decoders.open_pictures((tmp_path / f"out-compare{suffix}").read_bytes()) as pictures:
+        packet = pictures.picture().xmp
+    pair = xmp.read(packet)
+    assert not any(space == PANORAMA for space, _ in pair) and marks.read(packet).source_type == marks.CHANGED
+    assert ("http://purl.org/dc/elements/1.1/", "format") in pair

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,11 @@ def _pair_photos(photo, changed):
         photo: the original `photos.Photo`.
         changed: the converted one.
     """
-    from pggan_tf.data import photos
+    from pggan_tf.data import photos, xmp
 
     alpha = None if photo.alpha is None else put_side_by_side(photo.alpha, changed.alpha)
     pair = put_side_by_side(photo.rgb(), changed.rgb())
-    return photos.Photo(pair, alpha, changed.profile, xmp=changed.xmp)
+    return photos.Photo(pair, alpha, changed.profile, xmp=xmp.drop_panorama(changed.xmp))
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,7 @@ class PhotoSteps:
 
     def convert_photo(self, photo, progress=tiles.ignore):
         """Return the converted photo, a `photos.Photo`, with its mark."""
-        changed = self.change(photo, progress)
-        return replace(changed, xmp=marks.make_packet(self.mark, photo.xmp))
+        return self.change(photo, progress).made_from(photo, self.mark)
 
     def sign(self, file: Path, *outs: Path) -> None:
         """Sign results, if that is wanted. file: what they were made from."""

@@ -66,7 +66,9 @@ class Mark:
         return Mark(self.source_type, self.run, self.weights)
 
 
-def make_packet(mark: Mark | None, source: bytes | None = None) -> bytes | None:
+def make_packet(
+    mark: Mark | None, source: bytes | None = None, growth: tuple[float, float] = (1.0, 1.0)
+) -> bytes | None:
     """Return the XMP packet of a picture; None if there is nothing to say.
 
     A photo that a network has generated remains one, whatever another network changes in it.
@@ -74,9 +76,10 @@ def make_packet(mark: Mark | None, source: bytes | None = None) -> bytes | None:
     Args:
         mark: the mark; None: without one.
         source: packet of the photo that the picture was made from; what it says is kept.
+        growth: width and height of the picture, divided by those of that photo.
     """
     ours = (_SOURCE_TYPE, _MAKER) if mark else ()
-    kept = xmp.clean(source, lambda name: name[0] == _OURS or name in ours)
+    kept = xmp.clean(source, lambda name: name[0] == _OURS or name in ours, growth)
     if mark is None:
         return xmp.make({}, {}, kept) if kept else None
     before = _read_properties(source).get(_SOURCE_TYPE)

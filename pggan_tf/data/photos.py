@@ -61,6 +61,16 @@ class Photo:
         """
         return replace(self, pixels=pixels, alpha=self.alpha if alpha is None else alpha)
 
+    def made_from(self, source: Photo, mark: marks.Mark | None) -> Photo:
+        """Return the photo with a mark, and with what the photo that it was made from says in XMP.
+
+        Args:
+            source: that photo. This one may have another size.
+            mark: the mark; None: without one.
+        """
+        growth = self.size[1] / source.size[1], self.size[0] / source.size[0]
+        return replace(self, xmp=marks.make_packet(mark, source.xmp, growth))
+
 
 def read(data: bytes, formats: tuple[str, ...] = FORMATS) -> Photo:
     """Decode an image file: the first frame of an animation or the first page of a TIFF.

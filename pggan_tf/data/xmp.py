@@ -12,7 +12,7 @@ import codecs
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from xml.dom import minidom
 from xml.sax.saxutils import escape
 
@@ -27,20 +27,31 @@ _TIFF, _EXIF = "http://ns.adobe.com/tiff/1.0/", "http://ns.adobe.com/exif/1.0/"
 _LARGEST = 4 << 20  # bytes; larger packets hold previews of pictures and are not read
 LONGEST_IN_JPEG = 65_502  # bytes; JPEG stores a packet in one segment
 
-# Properties that describe the layout of a file or further pictures in it, which a changed photo
-# does not have any more: its thumbnail, an HDR gain map, the parts of a long packet in a JPEG.
+# Properties that describe the layout of a file or further data in it, which a changed photo does
+# not have any more: its thumbnail, an HDR gain map, a depth map, the film of a moving photo, sound,
+# the parts of a long packet in a JPEG.
 _OF_THE_FILE = {
     *((_TIFF, name) for name in ("Orientation", "ImageWidth", "ImageLength", "BitsPerSample", "SamplesPerPixel")),
     *((_TIFF, name) for name in ("Compression", "PhotometricInterpretation", "PlanarConfiguration")),
     *((_EXIF, name) for name in ("PixelXDimension", "PixelYDimension")),
     (XMP, "Thumbnails"),
 }
-_OTHER_PICTURES = (
+_OTHER_DATA = (
     "http://ns.adobe.com/xmp/note/",
     "http://ns.adobe.com/hdr-gain-map/",
     "http://ns.apple.com/HDRGainMap/",
-    "http://ns.google.com/photos/1.0/",
+    *(
+        f"http://ns.google.com/photos/1.0/{part}/"
+        for part in ("audio", "camera", "container", "depthmap", "focus", "image")
+    ),
 )
+# Google's properties of panoramas, by which viewers show them as a sphere. Some count the pixels of
+# the photo: across and down.
+_PANORAMA = "http://ns.google.com/photos/1.0/panorama/"
+_ACROSS = {"CroppedAreaImageWidthPixels", "FullPanoWidthPixels", "CroppedAreaLeftPixels"}
+_ACROSS |= {"LargestValidInteriorRectLeft", "LargestValidInteriorRectWidth"}
+_DOWN = {"CroppedAreaImageHeightPixels", "FullPanoHeightPixels", "CroppedAreaTopPixels"}
+_DOWN |= {"LargestValidInteriorRectTop", "LargestValidInteriorRectHeight"}
 
 
 def _decode(packet: bytes) -> str:
@@ -77,19 +88,28 @@ def _parse(packet: bytes):
     return root, document
 
 
-def _list_properties(root) -> list[tuple[tuple[str, str], str, Callable[[], Any]]]:
-    """Return (property, its text, a function that removes it) for every property of an rdf:RDF."""
-    found: list[tuple[tuple[str, str], str, Callable[[], Any]]] = []
+class _Property(NamedTuple):
+    """A property of an rdf:RDF."""
+
+    name: tuple[str, str]
+    text: str  # empty for a list or structure
+    remove: Callable[[], Any]  # takes it out of the document
+    node: Any  # its attribute or element
+
+
+def _list_properties(root) -> list[_Property]:
+    """Return every property of an rdf:RDF."""
+    found: list[_Property] = []
     for part in (n for n in root.childNodes if n.nodeType == n.ELEMENT_NODE):
         for node in list(part.attributes.values()):
             if node.namespaceURI not in (None, RDF, _XMLNS):
                 name = (node.namespaceURI, node.localName)
-                found.append((name, node.value, partial(part.removeAttributeNode, node)))
+                found.append(_Property(name, node.value, partial(part.removeAttributeNode, node), node))
         for node in [n for n in part.childNodes if n.nodeType == n.ELEMENT_NODE]:
             words = [n.data for n in node.childNodes if n.nodeType in (n.TEXT_NODE, n.CDATA_SECTION_NODE)]
             text = node.getAttributeNS(RDF, "resource") or "".join(words).strip()
             name = (node.namespaceURI or "", node.localName)
-            found.append((name, text, partial(part.removeChild, node)))
+            found.append(_Property(name, text, partial(part.removeChild, node), node))
     return found
 
 
@@ -98,18 +118,39 @@ def read(packet: bytes) -> dict[tuple[str, str], str]:
 
     Raises Unreadable if the packet is damaged.
     """
-    return {name: text for name, text, _ in _list_properties(_parse(packet)[0])}
+    return {found.name: found.text for found in _list_properties(_parse(packet)[0])}
 
 
-def clean(packet: bytes | None, drop: Callable[[tuple[str, str]], bool]) -> str:
+def _scale(found: _Property, growth: tuple[float, float]) -> None:
+    """Scale the number of a property that counts pixels of a photo; other properties stay.
+
+    growth: factors by which the photo has become wider and higher.
+    """
+    space, name = found.name
+    if space != _PANORAMA or name not in _ACROSS | _DOWN:
+        return
+    try:
+        text = str(round(float(found.text) * growth[name in _DOWN]))
+    except (ValueError, OverflowError):
+        return
+    if found.node.nodeType == found.node.ATTRIBUTE_NODE:
+        found.node.value = text
+    else:
+        found.node.childNodes[:] = [found.node.ownerDocument.createTextNode(text)]
+
+
+def clean(
+    packet: bytes | None, drop: Callable[[tuple[str, str]], bool], growth: tuple[float, float] = (1.0, 1.0)
+) -> str:
     """Return the elements inside a packet's rdf:RDF as XML, without some of its properties.
 
-    Properties that describe the file's layout or further pictures in it are left out as well. The
+    Properties that describe the file's layout or further data in it are left out as well. The
     result is empty if there is no packet, if it is damaged, or if nothing is left of it.
 
     Args:
         packet: the packet; None: there is none.
         drop: function that tells of a property whether to leave it out.
+        growth: factors by which the photo has become wider and higher, for the size of a panorama.
     """
     if not packet:
         return ""
@@ -118,11 +159,13 @@ def clean(packet: bytes | None, drop: Callable[[tuple[str, str]], bool]) -> str:
     except Unreadable:
         return ""
     kept = 0
-    for name, _, remove in _list_properties(root):
-        if name in _OF_THE_FILE or name[0].startswith(_OTHER_PICTURES) or drop(name):
-            remove()
+    for found in _list_properties(root):
+        if found.name in _OF_THE_FILE or found.name[0].startswith(_OTHER_DATA) or drop(found.name):
+            found.remove()
         else:
             kept += 1
+            if growth != (1, 1):
+                _scale(found, growth)
     if not kept:
         return ""
     # Namespaces may be declared around these elements.
@@ -133,6 +176,12 @@ def clean(packet: bytes | None, drop: Callable[[tuple[str, str]], bool]) -> str:
                 if attribute.prefix == "xmlns" and not element.hasAttribute(attribute.name):
                     element.setAttribute(attribute.name, attribute.value)
     return "".join(n.toxml() for n in root.childNodes if n.nodeType == n.ELEMENT_NODE)
+
+
+def drop_panorama(packet: bytes | None) -> bytes | None:
+    """Return a packet that does not call the picture a panorama, which viewers show as a sphere."""
+    kept = clean(packet, lambda name: name[0] == _PANORAMA)
+    return make({}, {}, kept) if kept else None
 
 
 def _spell(text: str) -> str:
