@@ -1,5 +1,6 @@
 """Intact photos whose files say odd things: a strange tag, a long text, a damaged chunk. They are photos like others."""
 
+import io
 import json
 import struct
 import zlib
@@ -7,10 +8,10 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from pggan_tf.conversion import conversion
-from pggan_tf.data import decoders, marks, photos, xmp
+from pggan_tf.data import captions, decoders, marks, photos, xmp
 from pggan_tf.data.decode import decode_photo
 from tests.conftest import pggan
 from tests.test_decode import encode
@@ -299,3 +300,86 @@ def test_a_panorama_stays_one_in_its_new_size(tmp_path, suffix, wide, high):
     pair = xmp.read(packet)
     assert not any(space == PANORAMA for space, _ in pair) and marks.read(packet).source_type == marks.CHANGED
     assert ("http://purl.org/dc/elements/1.1/", "format") in pair
+
+
+def iptc(*words):
+    """Data sets of the IIM: (record, number, text)."""
+    return b"".join(struct.pack(">BBBH", 28, record, number, len(text)) + text for record, number, text in words)
+
+
+CAPTION = iptc((1, 90, b"\x1b%G"), (2, 120, "Zoë at the sea".encode()), (2, 25, b"holiday"))
+PREVIEW = iptc((2, 202, b"a small picture"), (8, 10, b"an object"))
+
+
+def captioned(kind):
+    image, note = Image.fromarray(HALVES), b"Made in Z\xc3\xbcrich"
+    if kind == "png":
+        texts = PngImagePlugin.PngInfo()
+        texts.add_text("parameters", "a cat, steps 20")
+        texts.add_itxt("Description", "Zoë at the sea")
+        texts.add_text("Comment", "packed " * 100, zip=True)
+        return encode(image, pnginfo=texts)
+    if kind == "tif":
+        out = io.BytesIO()
+        block = CAPTION + PREVIEW
+        words = struct.unpack(
+            f"<{-(-len(block) // 4)}I", block + bytes(-len(block) % 4)
+        )  # LONG, as many programs have it
+        tifffile.imwrite(out, HALVES, photometric="rgb", byteorder="<", extratags=[(33723, 4, len(words), words, True)])
+        return out.getvalue()
+    block = CAPTION + PREVIEW + bytes(len(CAPTION + PREVIEW) % 2)
+    resource = b"8BIM\4\4\0\0" + struct.pack(">I", len(CAPTION + PREVIEW)) + block
+    body = b"Photoshop 3.0\0" + resource
+    return encode(image, "jpeg", quality=95, comment=note, extra=b"\xff\xed" + struct.pack(">H", len(body) + 2) + body)
+
+
+KEPT = {
+    ("jpg", ".jpg"): None,
+    ("jpg", ".tif"): "without its comment, which .tif does not hold",
+    ("jpg", ".png"): "without its IPTC caption and comment, which .png does not hold",
+    ("jpg", ".webp"): "without its IPTC caption and comment, which .webp does not hold",
+    ("tif", ".jpg"): None,
+    ("tif", ".tif"): None,
+    ("tif", ".png"): "without its IPTC caption, which .png does not hold",
+    ("png", ".png"): None,
+    ("png", ".jpg"): "without its texts (parameters, Description, Comment), which .jpg does not hold",
+}
+
+
+@pytest.mark.parametrize("given, suffix", KEPT)
+def test_captions_comments_and_texts_are_kept_or_told(tmp_path, capsys, given, suffix):
+    (tmp_path / f"photo.{given}").write_bytes(captioned(given))
+    out = tmp_path / f"out{suffix}"
+    conversion.convert(str(tmp_path / f"photo.{given}"), str(out), enlarge)
+    told = [line for line in capsys.readouterr().err.splitlines() if "without" in line]
+    assert told == ([f"{out}: {KEPT[given, suffix]}"] if KEPT[given, suffix] else [])
+    with Image.open(out) as image:
+        image.load()
+        words = image.info.get("photoshop", {}).get(0x0404) or (image.tag_v2.get(33723) if suffix == ".tif" else None)
+        assert words == (CAPTION if given != "png" and suffix in (".jpg", ".tif") else None)
+        assert image.info.get("comment") == (b"Made in Z\xc3\xbcrich" if (given, suffix) == ("jpg", ".jpg") else None)
+        if suffix == ".png":
+            texts = {"parameters": "a cat, steps 20", "Description": "Zoë at the sea", "Comment": "packed " * 100}
+            assert image.text == (texts if given == "png" else {})
+
+
+def test_a_caption_that_a_segment_does_not_hold_is_told(tmp_path):
+    long = captions.Captions(iptc((2, 120, b"a" * 32_000)) * 3, b"c" * 70_000)
+    told = photos.write(tmp_path / "a.jpg", photos.Photo(HALVES, captions=long))
+    assert told == "without its IPTC caption and comment, which .jpg does not hold"
+    assert photos.write(tmp_path / "a.tif", photos.Photo(HALVES, captions=captions.Captions(long.iptc))) is None
+    assert photos.read((tmp_path / "a.tif").read_bytes()).captions.iptc == long.iptc
+
+
+@pytest.mark.parametrize("block", [b"", b"\x1c", b"\x1c\2x\xff\xff", b"nonsense", CAPTION[:-3], bytes(100)])
+def test_damaged_captions_hide_no_photo(block):
+    body = b"Photoshop 3.0\0" + b"8BIM\4\4\0\0" + struct.pack(">I", len(block)) + block + bytes(len(block) % 2)
+    data = encode(Image.fromarray(HALVES), "jpeg", extra=b"\xff\xed" + struct.pack(">H", len(body) + 2) + body)
+    assert photos.read(data).captions.iptc == (CAPTION[: CAPTION.rindex(b"\x1c")] if block == CAPTION[:-3] else None)
+
+
+def test_what_an_animation_does_not_hold_is_told_once(tmp_path, capsys):
+    frames = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in (10, 90)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], comment=b"hello")
+    conversion.convert(str(tmp_path / "a.gif"), str(tmp_path / "a.webp"), enlarge)
+    assert capsys.readouterr().err.count("a.webp: without its comment, which an animation does not hold") == 1

@@ -16,7 +16,7 @@ import numpy as np
 
 from pggan_tf.conversion.enlargement import Enlargement
 from pggan_tf.conversion.folder import Say
-from pggan_tf.data import credentials, marks
+from pggan_tf.data import captions, credentials, marks
 from pggan_tf.networks import tiles
 
 
@@ -186,6 +186,9 @@ class PhotoSteps:
         from pggan_tf.data import decoders, photos
 
         file, out = source.file, source.out
+        holder = "an animation" if source.out.suffix.lower() in sequences.KINDS["frames"] else out.suffix.lower()
+        if left_out := captions.keep(source.photo.captions, holder)[1]:
+            say(f"{out}: {left_out}")
         with decoders.open_pictures(_read_file(file)) as pictures, contextlib.ExitStack() as stack:
             names = [out, name_comparison(out)] if self.compare else [out]
             sizes = [self.enlargement.find_size(height, width)[::-1] for width, height in source.sizes]

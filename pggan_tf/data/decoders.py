@@ -16,7 +16,8 @@ from abc import ABC, abstractmethod
 import numpy as np
 from PIL import AvifImagePlugin, Image, Jpeg2KImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  these register formats
 
-from pggan_tf.data import icc, jpeg, orientation, png, resolution, tiff, xmp
+from pggan_tf.data import captions, icc, jpeg, orientation, png, resolution, tiff, xmp
+from pggan_tf.data.captions import Captions
 from pggan_tf.data.orientation import TURNS
 from pggan_tf.errors import Unreadable
 
@@ -88,6 +89,7 @@ class Picture:
     milliseconds: int = 0  # how long this frame of an animation is displayed
     xmp: bytes | None = None  # XMP packet of the file
     dpi: resolution.Resolution | None = None  # pixels per inch in print, across and down
+    captions: Captions = Captions()  # what the file says besides EXIF and XMP
 
     def planes(self) -> np.ndarray:
         """Return the pixels as an array, uint8 or uint16 [H,W,C].
@@ -145,7 +147,14 @@ class Pictures(ABC):
         """
         with raise_unreadable():
             check_size(*(self.sizes()[number] if number else self.first_size()), least)
-            return self._picture(number)
+            picture = self._picture(number)
+            dpi, said = self._read_besides(number)
+            return dataclasses.replace(picture, dpi=dpi, captions=said)
+
+    @abstractmethod
+    def _read_besides(self, number: int) -> tuple[resolution.Resolution | None, Captions]:
+        """Return print resolution and captions of the picture at index `number`, once it is decoded."""
+        ...
 
     @abstractmethod
     def _picture(self, number: int) -> Picture:
@@ -213,7 +222,7 @@ class _Plain(Pictures):
             )
             if planes.shape[2] == 2:
                 planes = np.dstack([icc.gray_to_srgb(planes[..., :1], profile), planes[..., 1:]])
-            return Picture(planes, profile, exif, 0, _read_xmp(self._image), resolution.read(self._image, exif))
+            return Picture(planes, profile, exif, xmp=_read_xmp(self._image))
         try:
             self._image.load()
         except OSError:
@@ -226,6 +235,9 @@ class _Plain(Pictures):
             return _convert(complete)
         picture = _convert(self._image)
         return dataclasses.replace(picture, xmp=self._packet) if self._packet else picture
+
+    def _read_besides(self, number):
+        return resolution.read(self._image, self._image.getexif()), captions.read(self._image, self._data)
 
 
 class _Tiff(Pictures):
@@ -260,7 +272,7 @@ class _Tiff(Pictures):
         deep = tiff.is_deep(page)
         if self._image and not deep:
             self._image.seek(page.index)
-            return dataclasses.replace(_convert(self._image), dpi=resolution.read_page(page))
+            return _convert(self._image)
         planes, upright = tiff.read_planes(self._data, page)
         profile, exif = tiff.read_metadata(self._data, page)
         if not upright:
@@ -271,7 +283,11 @@ class _Tiff(Pictures):
             planes = np.dstack([icc.gray_to_srgb(planes[..., :1], profile), planes[..., 1:]])
         packet = page.tags.valueof(_XMP)
         packet = bytes(packet) if isinstance(packet, bytes) else None
-        return Picture(planes if deep else _make_image(planes), profile, exif, 0, packet, resolution.read_page(page))
+        return Picture(planes if deep else _make_image(planes), profile, exif, xmp=packet)
+
+    def _read_besides(self, number):
+        page = self._pages[number]
+        return resolution.read_page(page), captions.read_page(page)
 
 
 @contextlib.contextmanager
@@ -335,9 +351,8 @@ def _convert(image: Image.Image) -> Picture:
     milliseconds, packet = round(image.info.get("duration") or 0), _read_xmp(image)
     if image.format == "BMP" and image.mode == "RGBA" and not image.getchannel("A").getbbox():
         image = image.convert("RGB")  # many programs leave the fourth byte 0 and mean an opaque picture
-    dpi = resolution.read(image, exif)
     pixels = _convert_pixels(orientation.turn_upright(image, exif), profile)
-    return Picture(pixels, profile, exif, milliseconds, packet, dpi)
+    return Picture(pixels, profile, exif, milliseconds, packet)
 
 
 def _read_xmp(image: Image.Image) -> bytes | None:

@@ -1,7 +1,7 @@
 """Read and write photos of any size and format without losing their metadata.
 
-Bit depth, transparency, colour profile, EXIF, XMP and print resolution are kept, and pixels are
-turned upright. This is for photos that are edited; training photos are read with `decode`, which
+Bit depth, transparency, colour profile, EXIF, XMP, print resolution and captions are kept, and
+pixels are turned upright. This is for photos that are edited; training photos are read with `decode`, which
 returns plain RGB.
 """
 
@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from pggan_tf.data import decoders, icc, marks, png, resolution, xmp
+from pggan_tf.data import captions, decoders, icc, marks, png, resolution, xmp
+from pggan_tf.data.captions import IPTC_TAG, Captions
 from pggan_tf.data.decoders import EXTENSIONS, FORMATS, MAX_BYTES, MAX_PIXELS  # noqa: F401
 from pggan_tf.data.exif import ABOUT_PHOTO, TABLES, Text, copy_exif, read_values
 from pggan_tf.errors import Unreadable, UserError  # noqa: F401
@@ -42,6 +43,7 @@ class Photo:
     exif: bytes | None = None  # without the orientation tag
     xmp: bytes | None = None  # XMP packet, without what it says of the file's layout
     dpi: resolution.Resolution | None = None  # pixels per inch in print, across and down
+    captions: Captions = Captions()  # what else its file says
 
     @property
     def size(self) -> tuple[int, int]:
@@ -103,6 +105,7 @@ def make_photo(picture: decoders.Picture, format: str) -> Photo:
             copy_exif(picture.exif, about_photo=format == "TIFF"),
             marks.make_packet(None, picture.xmp),
             picture.dpi,
+            picture.captions,
         )
 
 
@@ -176,19 +179,20 @@ def write(path: Path, photo: Photo) -> str | None:
     suffix = path.suffix.lower()
     if problem := find_loss(photo, suffix):
         raise Unwritable(f"{path}: {problem}. Choose a name that ends in .png or .tif.")
-    left_out = None
+    kept, lost = captions.keep(photo.captions, suffix)
+    photo, left_out = replace(photo, captions=kept), [lost]
     if suffix in (".jpg", ".jpeg") and photo.exif and len(photo.exif) > _LONGEST_EXIF:
-        left_out = f"without its EXIF, as {suffix} holds none of {len(photo.exif):,} bytes"
+        left_out.append(f"without its EXIF, as {suffix} holds none of {len(photo.exif):,} bytes")
         photo = replace(photo, exif=None)
     if suffix in (".jpg", ".jpeg") and photo.xmp and len(photo.xmp) > xmp.LONGEST_IN_JPEG:
-        lost = f"without its XMP, as {suffix} holds none of {len(photo.xmp):,} bytes"
-        left_out = f"{left_out}; {lost}" if left_out else lost
+        left_out.append(f"without its XMP, as {suffix} holds none of {len(photo.xmp):,} bytes")
         photo = replace(photo, xmp=marks.make_packet(marks.read(photo.xmp)))
     with raise_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as partial:
             if suffix == ".png":
-                data, left_out = encode_png(photo)
+                data, lost = encode_png(photo)
+                left_out.append(lost)
                 with partial.open("wb") as file:
                     file.writelines(split_png(data, photo))
             elif suffix in (".tif", ".tiff"):
@@ -196,7 +200,7 @@ def write(path: Path, photo: Photo) -> str | None:
                     add(photo)
             else:
                 _write_lossy(partial, photo)
-    return left_out
+    return "; ".join(filter(None, left_out)) or None
 
 
 def _stack_planes(photo: Photo, reverse: bool = False) -> np.ndarray:
@@ -229,11 +233,12 @@ def _write_lossy(path: Path, photo: Photo) -> None:
         "dpi": photo.dpi,  # WebP has no place for it
     }
     options = {"quality": 95, "subsampling": 0, **{k: v for k, v in metadata.items() if v}}
+    options |= captions.make_jpeg_options(photo.captions)  # of a WebP, none are left
     picture.save(path, **options)  # WebP ignores the subsampling
 
 
 def encode_png(photo: Photo) -> tuple[np.ndarray, str | None]:
-    """Encode a photo as PNG without its XMP and resolution, which `split_png` adds.
+    """Encode a photo as PNG without its XMP, resolution and texts, which `split_png` adds.
 
     OpenCV is used because Pillow does not support colour with 16 bits and takes four bytes of
     memory for three. OpenCV does not report a full disk, so it does not write the file.
@@ -259,13 +264,14 @@ def encode_png(photo: Photo) -> tuple[np.ndarray, str | None]:
 
 
 def split_png(data, photo: Photo) -> list:
-    """Return the pieces of a PNG that has the photo's XMP and resolution, to be written in a row.
+    """Return the pieces of a PNG with XMP, resolution and texts of the photo, to be written in a row.
 
     Args:
         data: the PNG without them, from `encode_png`, or its bytes. It is not copied.
         photo: the photo.
     """
     chunks = [resolution.make_png_chunk(photo.dpi)] if photo.dpi else []
+    chunks += [chunk for _, chunk in photo.captions.texts]
     chunks += [xmp.make_png_chunk(photo.xmp)] if photo.xmp else []
     return [data[: png.HEAD], *chunks, data[png.HEAD :]] if chunks else [data]
 
@@ -306,6 +312,7 @@ def open_tiff(path: Path, size: int):
                 extratags=[
                     *_list_tags(exif, "Q" if big else "I", tables=first is None),
                     *([(_XMP, "B", len(photo.xmp), photo.xmp, True)] if photo.xmp else []),
+                    *([(IPTC_TAG, "B", len(iptc), iptc, True)] if (iptc := photo.captions.iptc) else []),
                 ],
             )
             first = exif if first is None else first

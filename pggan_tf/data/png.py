@@ -110,6 +110,12 @@ def _read_profile(body: bytes) -> bytes | None:
     return profile if profile and len(name) < 80 else None
 
 
+def list_texts(data: bytes) -> list[tuple[str, bytes]]:
+    """Return (keyword, chunk) of every text in a PNG. data: bytes of the file."""
+    chunks = [data[begin:end] for kind, begin, end in _list_chunks(data) if kind in _TEXTS]
+    return [(chunk[8:-4].partition(b"\0")[0].decode("latin-1"), chunk) for chunk in chunks]
+
+
 def decode_sixteen_bits(data: bytes, gray: bool) -> np.ndarray:
     """Decode a PNG with 16 bits, which Pillow would reduce to 8 bits.
 
