@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from pggan_tf.commands import cli
-from pggan_tf.conversion import hdr, video
+from pggan_tf.conversion import video
+from pggan_tf.data import hdr
 from pggan_tf.errors import UserError
 from tests.test_colorize import trained  # noqa: F401  a fixture
 

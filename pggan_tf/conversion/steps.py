@@ -189,6 +189,8 @@ class PhotoSteps:
         holder = "an animation" if source.out.suffix.lower() in sequences.KINDS["frames"] else out.suffix.lower()
         if left_out := captions.keep(source.photo.captions, holder)[1]:
             say(f"{out}: {left_out}")
+        if source.photo.was:
+            say(f"{out}: {source.photo.was}, made sRGB")
         with decoders.open_pictures(_read_file(file)) as pictures, contextlib.ExitStack() as stack:
             names = [out, name_comparison(out)] if self.compare else [out]
             sizes = [self.enlargement.find_size(height, width)[::-1] for width, height in source.sizes]

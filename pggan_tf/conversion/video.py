@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from pggan_tf.conversion import hdr
 from pggan_tf.conversion.video_writer import KINDS, Writer
-from pggan_tf.data import marks
+from pggan_tf.data import hdr, marks
 from pggan_tf.errors import UserError
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts", ".mts")

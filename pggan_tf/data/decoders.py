@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from PIL import AvifImagePlugin, Image, Jpeg2KImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  these register formats
 
-from pggan_tf.data import captions, icc, jpeg, orientation, png, resolution, tiff, xmp
+from pggan_tf.data import captions, coded_colours, hdr, heif, icc, jpeg, orientation, png, resolution, tiff, xmp
 from pggan_tf.data.captions import Captions
 from pggan_tf.data.orientation import TURNS
 from pggan_tf.errors import Unreadable
@@ -38,9 +38,6 @@ warnings.filterwarnings("ignore", module="PIL")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _XMP = 700  # TIFF tag
-# Brands in the first box of HEIC and AVIF files, ISO/IEC 23008-12.
-_HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-_AVIF = {b"avif", b"avis"}
 
 
 @contextlib.contextmanager
@@ -89,6 +86,7 @@ class Picture:
     milliseconds: int = 0  # how long this frame of an animation is displayed
     xmp: bytes | None = None  # XMP packet of the file
     dpi: resolution.Resolution | None = None  # pixels per inch in print, across and down
+    was: str | None = None  # 'HDR (PQ)' or another form whose pixels are converted to sRGB already
     captions: Captions = Captions()  # what the file says besides EXIF and XMP
 
     def planes(self) -> np.ndarray:
@@ -175,17 +173,19 @@ class _Plain(Pictures):
     """
 
     def __init__(self, data: bytes, formats: tuple[str, ...], stack: contextlib.ExitStack):
-        # An ICC profile that is too large for Pillow.
+        # ICC profile of a PNG that is too large for Pillow; below, of colours that are stated otherwise.
         self._data, self._profile = png.drop_unreadable(data) if data.startswith(png.SIGNATURE) else (data, None)
         known = [format for format in formats if format != "HEIF"]
-        if _is_heic(data) and "HEIF" in formats:
-            _register_heic()
+        if heif.is_heic(data) and "HEIF" in formats:
+            heif.register_reader()
             known = ["HEIF"]
         try:
             self._image = stack.enter_context(Image.open(io.BytesIO(self._data), formats=known))
         except UnidentifiedImageError:
             raise Unreadable(_explain_unknown(data, formats)) from None
         self.format = self._image.format
+        self._coded = coded_colours.read(self._data)
+        self._profile = self._profile or self._find_profile()
         self._animated = self.format in ("GIF", "WEBP", "PNG", "AVIF") and self._image.is_animated
         # The first picture of an animated PNG may be a still for programs that cannot show
         # animations. It is then not one of the frames.
@@ -195,6 +195,13 @@ class _Plain(Pictures):
         if self.format == "GIF" and self._image.info.get("loop") != 0:
             # A GIF stores the number of repetitions; without it, the animation is played once.
             self.loop += 1
+
+    def _find_profile(self) -> bytes | None:
+        """Return an ICC profile of the colours that the file states by numbers, if it has none itself."""
+        if self._coded is None or self._image.info.get("icc_profile"):
+            return None
+        primaries, _, gamma = self._coded
+        return coded_colours.make_profile(primaries, gamma, self._image.mode.startswith(("L", "I", "1")))
 
     def first_size(self):
         return self._image.size
@@ -207,6 +214,19 @@ class _Plain(Pictures):
         return self._animated and (not self._hidden or self._image.n_frames > 2)
 
     def _picture(self, number):
+        picture = self._decode(number)
+        if self._coded is None or not coded_colours.is_hdr(self._coded[1]):
+            return picture
+        planes = picture.planes()
+        planes = planes if planes.shape[2] > 2 else np.dstack([planes[..., :1]] * 3 + [planes[..., 1:]])
+        colours = hdr.to_srgb(planes[..., :3], self._coded[1], self._coded[0])
+        alpha = np.ascontiguousarray(planes[..., 3:])
+        alpha = to_eight_bits(alpha) if alpha.dtype == np.uint16 and alpha.size else alpha.astype(np.uint8)
+        pixels, name = _make_image(np.dstack([colours, alpha])), hdr.describe_transfer(self._coded[1])
+        return dataclasses.replace(picture, pixels=pixels, profile=None, was=name)
+
+    def _decode(self, number: int) -> Picture:
+        """Decode the picture at index `number`, with the colours that the file has."""
         if self._animated:
             self._image.seek(number + self._hidden)
         if self._profile:
@@ -318,30 +338,11 @@ def _explain_unknown(data: bytes, formats: tuple[str, ...]) -> str:
     """Return the reason, for the user, why a file has none of the allowed formats."""
     if not data:
         return "an empty file"
-    if _is_heic(data) and "HEIF" in formats:
+    if heif.is_heic(data) and "HEIF" in formats:
         return "a damaged HEIC file"
     if data.startswith(png.SIGNATURE) and "PNG" in formats:
         return "a damaged PNG file"
     return f"not a file of a known kind ({', '.join(formats)})"
-
-
-def _is_heic(data: bytes) -> bool:
-    """Return whether the bytes of a file begin like a HEIC.
-
-    The brands in its first box decide (ISO/IEC 14496-12, section 4.3).
-    """
-    brands = {data[at : at + 4] for at in range(8, min(int.from_bytes(data[:4]), 256), 4)}
-    return data[4:8] == b"ftyp" and not brands.isdisjoint(_HEIC) and brands.isdisjoint(_AVIF)
-
-
-def _register_heic() -> None:
-    """Make Pillow read HEIC files; raise Unreadable if the package for it is not installed."""
-    try:
-        import pillow_heif
-    except ImportError:
-        why = 'HEIC, which needs one package more: pip install pillow-heif, or "pggan-tf[heic]"'
-        raise Unreadable(why, "HEIC without pillow-heif") from None
-    pillow_heif.register_heif_opener()
 
 
 def _convert(image: Image.Image) -> Picture:

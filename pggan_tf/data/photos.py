@@ -44,6 +44,7 @@ class Photo:
     xmp: bytes | None = None  # XMP packet, without what it says of the file's layout
     dpi: resolution.Resolution | None = None  # pixels per inch in print, across and down
     captions: Captions = Captions()  # what else its file says
+    was: str | None = None  # form of its pixels that was converted, such as 'HDR (PQ)', as a text for the user
 
     @property
     def size(self) -> tuple[int, int]:
@@ -106,6 +107,7 @@ def make_photo(picture: decoders.Picture, format: str) -> Photo:
             marks.make_packet(None, picture.xmp),
             picture.dpi,
             picture.captions,
+            picture.was,
         )
 
 
@@ -170,7 +172,7 @@ def write(path: Path, photo: Photo) -> str | None:
     .webp, which libwebp writes.
 
     Returns:
-        What was left out of the file, as a text for the user, or None if nothing was.
+        What was converted for good or left out of the file, as a text for the user, or None if nothing was.
 
     Raises:
         Unwritable: if the file cannot be written, or its type cannot store the photo (see
@@ -180,7 +182,7 @@ def write(path: Path, photo: Photo) -> str | None:
     if problem := find_loss(photo, suffix):
         raise Unwritable(f"{path}: {problem}. Choose a name that ends in .png or .tif.")
     kept, lost = captions.keep(photo.captions, suffix)
-    photo, left_out = replace(photo, captions=kept), [lost]
+    photo, left_out = replace(photo, captions=kept), [photo.was and f"{photo.was}, made sRGB", lost]
     if suffix in (".jpg", ".jpeg") and photo.exif and len(photo.exif) > _LONGEST_EXIF:
         left_out.append(f"without its EXIF, as {suffix} holds none of {len(photo.exif):,} bytes")
         photo = replace(photo, exif=None)

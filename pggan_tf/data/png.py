@@ -110,6 +110,15 @@ def _read_profile(body: bytes) -> bytes | None:
     return profile if profile and len(name) < 80 else None
 
 
+def read_colours(data: bytes) -> dict[bytes, bytes]:
+    """Return {kind: body} of the chunks cICP, gAMA and sRGB in a PNG. data: bytes of the file."""
+    return {
+        kind: data[begin + 8 : end - 4]
+        for kind, begin, end in _list_chunks(data)
+        if kind in (b"cICP", b"gAMA", b"sRGB")
+    }
+
+
 def list_texts(data: bytes) -> list[tuple[str, bytes]]:
     """Return (keyword, chunk) of every text in a PNG. data: bytes of the file."""
     chunks = [data[begin:end] for kind, begin, end in _list_chunks(data) if kind in _TEXTS]
