@@ -254,7 +254,7 @@ def _read_members(location: str) -> tuple[list[_Member], dict[str, bytes], str]:
         (list of all members, {name: content} of its label files, mark of the archive, see
         `Archive.mark`).
     """
-    labels = {}
+    labels: dict[str, bytes] = {}
     try:
         with storage.open_binary(location) as file:
             mark = str(file.seek(0, 2))
