@@ -232,6 +232,29 @@ def test_contact_sheets_of_shards_are_no_photos():
     assert found.photos == ("a.png",) and found.ignored == {listing._OURS: 7}
 
 
+RUN = ["config.json", "environment.json", "reals.png", "fakes-000000001000.png", "export/samples.png"]
+
+
+def test_the_pictures_of_a_run_are_no_photos_to_learn_from(tmp_path):
+    """A second training on the folder that the first one has written its run into sees the photos alone."""
+    runs = [f"runs/00000-pggan/{name}" for name in RUN]
+    folder = write(
+        tmp_path / "IN", [*(f"{i}.png" for i in range(8)), *runs, "runs/.studio/photos/a.png", "config.json"]
+    )
+    code, out, err = pggan("prepare", folder, tmp_path / "out", "--size", "8")
+    assert code == 0 and json.loads((tmp_path / "out" / "report.json").read_text())["images_read"] == 8, err
+    assert "left alone: 5 files of runs, 1 hidden or system file, 1 .json" in err + out
+    assert listing.find_photos(folder).photos == tuple(f"{i}.png" for i in range(8))  # those that are converted
+
+
+def test_only_both_files_make_a_run_and_a_run_that_is_named_is_read():
+    found = listed(
+        ["a/config.json", "a/1.png", "b/environment.json", "b/1.png", "c/config.json", "c/environment.json", "c/1.png"]
+    )
+    assert found.photos == ("a/1.png", "b/1.png") and found.ignored[listing._OF_RUNS] == 3
+    assert listed(RUN).photos == ("export/samples.png", "fakes-000000001000.png", "reals.png")
+
+
 def test_nothing_but_archives_says_to_unpack_them():
     with pytest.raises(UserError, match="IN: holds 2 archives and no images: unpack them first"):
         listed(["part1.zip", "part2.tar.gz", "notes.txt"])

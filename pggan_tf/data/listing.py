@@ -52,6 +52,7 @@ _ARCHIVES = _ADVICE["archives; unpack them first"].split()
 # Kinds of ignored entries that are not counted by file extension: (singular, plural).
 _HIDDEN = "hidden or system file", "hidden or system files"
 _OURS = "file beside shards", "files beside shards"
+_OF_RUNS = "file of a run", "files of runs"
 _LOOP = "link that leads back", "links that lead back"
 _BROKEN = "broken link", "broken links"
 _CLOSED = "entry that cannot be read", "entries that cannot be read"
@@ -103,6 +104,16 @@ def _find_shards(names: set[str]) -> set[str]:
     return out
 
 
+def _find_runs(names: set[str]) -> set[str]:
+    """Return the names of folders that training has written, each with a / at its end.
+
+    Such folders contain grids of images that a network has made, and of the photos it learned from.
+    The folder or archive itself is not among them: whoever names a run's folder means what it holds.
+    """
+    folders = {name.removesuffix("config.json") for name in names if name.endswith("/config.json")}
+    return {folder for folder in folders if f"{folder}environment.json" in names}
+
+
 @dataclass(frozen=True)
 class Found:
     """Entries of a folder or an archive: photos, label files, and counts of ignored entries."""
@@ -121,10 +132,13 @@ def sort_out(names: Iterable[str], others: Mapping | Iterable = ()) -> Found:
         others: {kind: number} of entries that are not files, as `walk` returns them.
     """
     names = sorted(names)
-    found, labels, ignored, shard_folders = [], [], Counter(others), _find_shards(set(names))
+    found, labels, ignored = [], [], Counter(others)
+    shard_folders, runs = _find_shards(set(names)), tuple(_find_runs(set(names)))
     for name in names:
         if is_hidden(name):
             ignored[_HIDDEN] += 1
+        elif name.startswith(runs):
+            ignored[_OF_RUNS] += 1
         elif name.rpartition("/")[0] in shard_folders:
             ignored[_OURS] += 1
         elif is_photo(name):
