@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
+
+INTERRUPTED = 128 + signal.SIGINT  # exit code of a process that Ctrl-C has ended
 
 
 @contextlib.contextmanager
@@ -38,13 +41,20 @@ def keep_interrupt():
 class Signals:
     """Context manager that records the signals that ask the process to end.
 
-    These are Ctrl-C, SIGTERM and SIGHUP. `received` is the number of the last signal, or None. A
-    Ctrl-C after any recorded signal raises KeyboardInterrupt at once.
+    These are Ctrl-C, SIGTERM and SIGHUP. `received` is the number of the last signal, or None. The
+    first one is answered by a line on standard error. A Ctrl-C after any recorded signal raises
+    KeyboardInterrupt at once.
+
+    Args:
+        answer: what happens after the first signal, for that line.
     """
 
     NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
     if hasattr(signal, "SIGHUP"):  # a closed terminal; Windows has no such signal
         NAMES[signal.SIGHUP] = "SIGHUP"
+
+    def __init__(self, answer: str = "stopping as soon as everything is saved"):
+        self.answer = answer
 
     def __enter__(self):
         self.received = None
@@ -64,7 +74,13 @@ class Signals:
         """Record a signal; this is the signal handler."""
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.received = number
+        first, self.received = self.received is None, number
+        if first and number in (signal.SIGINT, signal.SIGTERM):  # nobody sees a line in a closed terminal
+            again = " again" if number == signal.SIGINT else ""
+            # The signal may have come while another line was being written there, or after its end.
+            with contextlib.suppress(OSError, RuntimeError, ValueError, AttributeError):
+                sys.stderr.write(f"{self.name}: {self.answer}. Ctrl-C{again} stops at once, without saving.\n")
+                sys.stderr.flush()
 
     @property
     def name(self) -> str:

@@ -20,7 +20,7 @@ from pggan_tf.config import Plan
 from pggan_tf.errors import PASSING, OutOfMemory, Stopped, is_out_of_memory, shell_path
 from pggan_tf.runs import checkpoint
 from pggan_tf.signals import Signals
-from pggan_tf.training import execution, health
+from pggan_tf.training import execution, health, stops
 from pggan_tf.training.gan import COUNTS_BY_NETWORK, NEWER_STATE
 from pggan_tf.training.step import STATS
 
@@ -197,10 +197,11 @@ class Run:
     def train(self) -> None:
         """Train from the current state of the run to the end of its plan.
 
-        Raises Stopped for signals, ruined weights, a full disk and too little memory.
+        Raises Stopped for signals, ruined weights, a full disk and too little memory. After a first
+        signal everything is saved; a Ctrl-C after it ends the training at once.
         """
         try:
-            with Signals() as signals:
+            with Signals("stopping after this step and saving") as signals:
                 self._tell("begin")
                 try:
                     while not self.finished and (following := schedule.phase_at(self.phases, self.images_seen)):
@@ -217,7 +218,7 @@ class Run:
             # TensorFlow writes TensorBoard's files. It raises the same error for a full disk and
             # for memory.
             if isinstance(error, tf.errors.ResourceExhaustedError) and "No space left" in str(error):
-                raise self._unwritable("no space left on the disk", code=75) from error
+                raise stops.explain_unwritable(self.folder, "no space left on the disk", code=75) from error
             if not is_out_of_memory(error):
                 raise
             less = self.plan.suggest_less_memory(self.phase.resolution, self.strategy.num_replicas_in_sync)
@@ -226,28 +227,10 @@ class Run:
                 1,
             ) from error
         except OSError as error:
-            raise self._unwritable(
-                error.strerror or str(error), error.filename, 75 if error.errno in PASSING else 1
-            ) from error
-
-    def _unwritable(self, why: str, where: str | None = None, code: int = 1) -> Stopped:
-        """Return an exception (not raised here) for a file that could not be written.
-
-        Args:
-            why: the reason, such as 'no space left on the disk'.
-            where: path of the file (default: the run's folder).
-            code: the process' exit code.
-        """
-        last = next(iter(checkpoint.list_checkpoints(self.folder)), None)
-        return Stopped(
-            f"{where or self.folder}: {why}. "
-            + (
-                f"The last good checkpoint is {last}. Mend that, then: --resume {shell_path(self.folder)}"
-                if last
-                else "Nothing was trained yet."
-            ),
-            code,
-        )
+            code = 75 if error.errno in PASSING else 1
+            raise stops.explain_unwritable(self.folder, error.strerror or str(error), error.filename, code) from error
+        except KeyboardInterrupt:  # a Ctrl-C after the signal that the training was to stop for
+            raise stops.explain_interrupt(self.folder, self.images_seen) from None
 
     def _train_phase(self, phase: schedule.Phase, signals: Signals) -> None:
         """Train from the current state of the run to the end of a phase.
