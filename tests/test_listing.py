@@ -97,7 +97,11 @@ def test_classes_however_deep_they_lie(above):
 @pytest.mark.parametrize(
     "strays, note",
     [
-        (["preview.jpg"], "1 photo lies outside the class folders: preview.jpg (left out)"),
+        (
+            ["preview.jpg"],
+            "1 photo lies outside the class folders: preview.jpg "
+            "(left out; to train on it, move it into one of the folders)",
+        ),
         (["a.jpg", "b.jpg"], None),
         (["x.jpg"] * 0, ""),
     ],
@@ -110,6 +114,13 @@ def test_a_stray_photo_does_not_end_the_classes(strays, note):
     else:
         assert found.classes == ("cat", "dog") and found.photos == tuple(CLASSES)
         assert found.notes == ((note,) if note else ())
+
+
+def test_stray_photos_are_told_where_to_go():
+    found = listed([f"{c}/{i}.png" for c in ("cat", "dog") for i in range(9)] + ["a.jpg", "b.jpg"])
+    assert found.notes == (
+        "2 photos lie outside the class folders: a.jpg, b.jpg (left out; to train on them, move them into one of the folders)",
+    )
 
 
 def test_a_stray_photo_above_the_folder_of_the_classes():

@@ -199,7 +199,11 @@ def _classify_by_folders(names: Sequence[str], prefix: str, tops: Sequence[str],
         notes.append(f"no classes: the folders {list_some(tops)} hold photos by their numbers")
         return {}
     if outside:
-        notes.append(f"{_count_photos(outside)} outside the class folders: {list_some(outside)} (left out)")
+        them = "it" if len(outside) == 1 else "them"
+        notes.append(
+            f"{_count_photos(outside)} outside the class folders: {list_some(outside)} "
+            f"(left out; to train on {them}, move {them} into one of the folders)"
+        )
     return class_of
 
 
