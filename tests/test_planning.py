@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from pggan_tf.config import load, resolve
+from pggan_tf.config import load, parsing, resolve
 from pggan_tf.config.resolve import Base
 from pggan_tf.training import distribution, planning, precision
 
@@ -34,8 +34,12 @@ def test_short_runs_leave_out_phases(minutes, expected):
 
 def test_a_run_too_short_for_its_resolution_is_told():
     (line,) = short_run(1.0).describe_blurs(1.0)
-    assert "images at 64 px are too few" in line and "--target-res auto" in line
+    assert line.endswith("images at 64 px are too few for more than blurs. Give about 3 minutes, or --target-res 32.")
     assert short_run(60.0).describe_blurs(60.0) == []
+    # The choice of --target-res auto is a guess, so the advice is another size, or none.
+    for size, advice in (("32", "or --target-res 16."), ("16", "minutes."), ("24x32", "or --target-res 12x16.")):
+        (line,) = resolve(parsing.split_size({"target_res": size, "total_images": 400})).describe_blurs(1.0)
+        assert line.endswith(advice), line
 
 
 def test_other_minutes_are_planned_anew(tmp_path):
