@@ -186,6 +186,18 @@ def test_a_damaged_checkpoint_costs_only_itself(undisturbed, tmp_path):
     assert_same_run(undisturbed, run)
 
 
+def test_a_run_that_has_ended_says_so_and_how_to_learn_longer(undisturbed, tmp_path):
+    import shutil
+
+    run = shutil.copytree(undisturbed, tmp_path / "run")
+    code, out, err = train("--resume", run)
+    assert code == 0 and "resuming" not in out and "update" not in out, out + err
+    assert f"{run} has ended after 3,200 images: nothing is left to train." in out
+    (command,) = re.findall(r"from its weights: pggan train (.*) --minutes 60$", out, re.M)
+    code, out, err = train(*command.split(), "--total-images", "64", "--runs", tmp_path / "runs")
+    assert code == 0 and "64 to be seen" in out, out + err
+
+
 def test_a_ruined_checkpoint_costs_only_itself_and_old_ones_are_gone_on_with(undisturbed, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(undisturbed, run)

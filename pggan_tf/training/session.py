@@ -22,7 +22,7 @@ from pggan_tf import schedule
 from pggan_tf.config import Plan, as_typed, flag
 from pggan_tf.data import pipeline
 from pggan_tf.data.shards import Shards
-from pggan_tf.errors import TryAgain, UserError
+from pggan_tf.errors import TryAgain, UserError, shell_path
 from pggan_tf.runs import checkpoint, pretrained
 from pggan_tf.runs import folder as runs
 from pggan_tf.training import (
@@ -319,9 +319,26 @@ def _resume(folder: Path, plan: Plan, shards: Shards, policy: str, strategy, mac
         programs = execution.Programs(gan, Setting(shards, strategy, arithmetic, cluster, log))
         run = loop.Run(plan, programs, folder, callbacks=callbacks)
         _restore(run, folder, log)
-        log(f"resuming {folder} at {run.images_seen:,} of {plan.phases[-1].end:,} images")
-        log(gan.describe_update(run.phase.resolution))
-        run.train()
+        if run.finished or run.images_seen >= plan.phases[-1].end:
+            log(_explain_end(folder, run.images_seen))
+        else:
+            log(f"resuming {folder} at {run.images_seen:,} of {plan.phases[-1].end:,} images")
+            log(gan.describe_update(run.phase.resolution))
+        run.train()  # of a run that has ended it writes what is missing, such as generator.keras
+
+
+def _explain_end(folder: Path, images_seen: int) -> str:
+    """Return a message about a run that has ended, and what to type to learn longer.
+
+    Args:
+        folder: the run's folder.
+        images_seen: number of images that it has seen.
+    """
+    run, config = shell_path(folder), shell_path(folder / runs.CONFIG)
+    return (
+        f"{folder} has ended after {images_seen:,} images: nothing is left to train. To learn longer from its weights: "
+        f"pggan train --config {config} --init-from {run} --minutes 60"
+    )
 
 
 def _restore(run: loop.Run, folder: Path, log) -> None:
