@@ -111,16 +111,25 @@ def list_fingerprints(source: SourceList) -> list[str]:
     return [p.fingerprint() for p in source.parts]
 
 
-def _check_apart(job: Job, out: Path) -> None:
-    """Raise UserError if `out` lies within a folder that is read, or such a folder within `out`."""
+def _check_apart(job: Job, out: Path, existing: Existing) -> None:
+    """Raise UserError if `out` lies within a folder that is read, or such a folder within `out`.
+
+    existing: the options; jobs that wait for others write into the cache, see `cache.open_shards`.
+    """
     for part in job.source.parts:
         if storage.is_remote(part.name) or not Path(part.name).is_dir():
             continue
         source = Path(part.name).resolve()
-        if out.resolve().is_relative_to(source) or source.is_relative_to(out.resolve()):
+        within = out.resolve().is_relative_to(source)
+        if not within and not source.is_relative_to(out.resolve()):
+            continue
+        if within and existing.wait:  # in the cache, which nobody has named
             raise UserError(
-                f"{out}: lies within the source {part.name}, or the other way round. Choose another folder."
+                f"--data {part.name}: holds the folder that prepared images are kept in ({out.parent}). "
+                "Give a folder that has nothing but photos, such as ~/Pictures, or another place for them with --cache."
             )
+        where = f"lies within the source {part.name}" if within else f"holds the source {part.name}"
+        raise UserError(f"{out}: {where}. Choose another folder.")
 
 
 def _leave_or_put_aside(job: Job, out: Path, existing: Existing) -> bool:
@@ -175,7 +184,7 @@ def reserve_folder(
     options = json.loads(json.dumps(job.options))
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: not a folder. Choose another place.")
-    _check_apart(job, out)
+    _check_apart(job, out, existing)
     occupied = out.is_dir() and any(out.iterdir()) and not unfinished.is_dir()
     if occupied and _leave_or_put_aside(job, out, existing):
         return None

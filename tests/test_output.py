@@ -15,6 +15,7 @@ from pggan_tf.errors import UserError
 from preprocessing import output
 from preprocessing.job import Job
 from preprocessing.sources import SourceList, open_all, open_source
+from tests.conftest import pggan
 
 
 @pytest.fixture
@@ -212,10 +213,19 @@ def test_a_folder_and_its_source_lie_apart(source, place):
     """Also where the source is written in another way."""
     odd = source / "a" / ".."
     path = (source / place).resolve()
-    with pytest.raises(
-        UserError, match=f"^{path}: lies within the source {odd}, or the other way round. Choose another"
-    ):
-        output._check_apart(job_of(odd), path)
+    where = "holds" if place == ".." else "lies within"
+    with pytest.raises(UserError, match=f"^{path}: {where} the source {odd}. Choose another folder.$"):
+        output._check_apart(job_of(odd), path, output.Existing())
+
+
+def test_a_source_around_the_cache_is_named_as_it_was_typed(source, tmp_path):
+    """Nobody has named the folder in the cache, so what helps is another --data."""
+    cache = source / ".cache"
+    code, _, err = pggan("train", "--data", source, "--target-res", "8", "--minutes", "1", "--cache", cache)
+    assert code == 2 and err.splitlines()[-1] == (
+        f"error: --data {source}: holds the folder that prepared images are kept in ({cache / 'shards'}). Give a folder that "
+        "has nothing but photos, such as ~/Pictures, or another place for them with --cache."
+    )
 
 
 def test_sources_that_are_no_folders_of_this_machine_lie_apart(source, tmp_path, monkeypatch):
@@ -225,10 +235,10 @@ def test_sources_that_are_no_folders_of_this_machine_lie_apart(source, tmp_path,
     (tmp_path / "memory:" / "out").mkdir(parents=True)  # what an address would be as a path
     parts = (open_source(str(archive)), type("Remote", (), {"name": "memory://out"})(), open_source(str(source)))
     job = Job(SourceList(parts), None, (4,), {})
-    output._check_apart(job, tmp_path / "out")
-    output._check_apart(job, tmp_path / "memory:" / "out" / "deeper")
+    output._check_apart(job, tmp_path / "out", output.Existing())
+    output._check_apart(job, tmp_path / "memory:" / "out" / "deeper", output.Existing())
     with pytest.raises(UserError, match="lies within the source"):  # every source is looked at
-        output._check_apart(job, source / "out")
+        output._check_apart(job, source / "out", output.Existing())
 
 
 def test_work_goes_on_as_it_was_begun(source, out):
