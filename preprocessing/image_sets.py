@@ -18,7 +18,9 @@ from pggan_tf.metrics import METRICS, sets
 from pggan_tf.runs import generators, keras_files
 from pggan_tf.shapes import LARGEST, SQUARE, Aspect, fits, name_aspect, name_size, shape_at
 from preprocessing import cache as caches
+from preprocessing import storage
 from preprocessing.photo_shapes import Shape, read_shapes
+from preprocessing.sources import find_module
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,11 @@ def inspect_location(location: str, count: int, say: Callable[[str], None]) -> I
             )
         aspect = tuple(manifest.get("aspect", SQUARE))
         return ImageSource(location, manifest["resolutions"][-1], manifest=manifest, aspect=aspect)
+    if find_module(location) == "folder" and not storage.is_remote(location) and not Path(location).exists():
+        raise UserError(
+            f"{location}: no such file or folder. Expected a run's folder, a .keras file, a folder of images, an archive "
+            "(zip, tar), arrays (npz, npy) or shards."
+        )
     photos = read_shapes(location, count)
     return ImageSource(location, _find_side(photos, SQUARE), shapes=photos)
 

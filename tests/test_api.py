@@ -405,7 +405,7 @@ def test_a_notebook_shows_a_bar_and_the_newest_grid(tmp_path):
     assert "image/png" in grid and "image/png" in shown[0]["data"]
     printed = "".join(o["text"] for o in trained if o["output_type"] == "stream")
     assert "phase 1/1" in printed and "img/s" not in printed
-    assert "\n".join(failed[0]["traceback"]).startswith("UserError: nothing: no generator.keras")
+    assert "\n".join(failed[0]["traceback"]).startswith("UserError: nothing: no such folder")
 
 
 def test_the_command_line_writes_what_python_does(tmp_path):

@@ -321,3 +321,8 @@ def test_a_place_that_cannot_be_written_is_found_out_first(sets, capsys):
     assert evaluate(sets / "a.npz", sets / "b.npz", "--metrics", "swd", "--json", "/proc/nowhere/x.json") == 2
     out, err = capsys.readouterr()
     assert "--json /proc/nowhere/x.json: cannot be written" in err and not out
+
+
+def test_a_run_that_is_not_there_is_missed_as_a_run(tmp_path):
+    code, _, err = pggan("evaluate", "portraits", tmp_path / "nothing", "--metrics", "swd", "--images", "8")
+    assert code == 2 and f"{tmp_path / 'nothing'}: no such file or folder. Expected a run's folder" in err

@@ -531,7 +531,7 @@ def test_bad_input_is_refused(run, tmp_path, monkeypatch):
     (full / "photo.jpg").write_text("mine")
     no(run, "--out", full, words=("not an empty folder",))
     assert (full / "photo.jpg").read_text() == "mine"
-    no(tmp_path / "none", words=("no generator.keras",))
+    no(tmp_path / "none", words=("no such folder. Expected a run",))
     no(run, "--to", "tflight", words=("--to tflight", "did you mean tflite"))
     no(run, "--quantize", "int4", words=("--quantize int4", "int8"))
     no(run, "--all", "--to", "keras", words=("--all",))

@@ -315,7 +315,7 @@ def broken(folder):
         "zip.keras": "not a generator that can be loaded",
         "network.h5": "not a .keras file. Expected",
         "nothing": "no generator.keras",
-        "none.keras": "no generator.keras",
+        "none.keras": "no such file",
     }
 
 

@@ -673,7 +673,7 @@ def test_bad_options_are_refused(tmp_path):
     newer.write_text(json.dumps({"version": 99}))
     refused(train("--config", newer), "version 99", "Update")
     refused(pggan("generate", tmp_path), "nowhere to write")
-    refused(pggan("generate", tmp_path / "nothing", "--grid", "x.png"), "no generator.keras")
+    refused(pggan("generate", tmp_path / "nothing", "--grid", "x.png"), "nothing: no such folder. Expected a run")
     refused(pggan("train", "surplus"), "surplus")
 
 

@@ -100,7 +100,8 @@ def test_what_keras_is_given(tmp_path):
             "exported without generator.keras, which this needs. Give the run's folder, or one of pggan export --to keras.",
         ),
         (tmp_path, f"no generator.keras. {expected}"),
-        (tmp_path / "none.keras", f"no generator.keras. {expected}"),
+        (tmp_path / "none.keras", f"no such file. {expected}"),
+        (tmp_path / "none", f"no such folder. {expected}"),
     ):
         with refused(f"{path}: {words}"):
             keras_files.find(path)

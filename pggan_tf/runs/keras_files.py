@@ -82,6 +82,9 @@ def find(path: Path) -> Path:
         raise UserError(
             f"{path}: exported without {GENERATOR}, which this needs. Give the run's folder, or one of pggan export --to keras."
         )
+    if not path.exists():
+        what = "file" if path.suffix == ".keras" else "folder"
+        raise UserError(f"{path}: no such {what}. Expected a run's folder, an exported one, or a .keras file.")
     raise UserError(f"{path}: no {GENERATOR}. Expected a run's folder, an exported one, or a .keras file.")
 
 
