@@ -222,7 +222,12 @@ def expand_formats(formats: Sequence[str]) -> tuple[str, ...]:
 
 def _find_missing() -> list[str]:
     """Return the packages that .tflite files need and that are not installed."""
-    return [p for p in ("ai_edge_litert", "ai_edge_quantizer") if importlib.util.find_spec(p) is None]
+    return _list_absent(("ai_edge_litert", "ai_edge_quantizer"))
+
+
+def _list_absent(packages: Sequence[str]) -> list[str]:
+    """Return those of the packages that are not installed."""
+    return [name for name in packages if importlib.util.find_spec(name) is None]
 
 
 # option -> the formats that use it
@@ -256,20 +261,27 @@ def _check_read(formats, options: Options) -> None:
 
 
 def _check_installed(formats) -> None:
-    """Raise UserError if a package that a requested format needs is missing.
+    """Raise UserError, which names all of them, if packages that requested formats need are missing.
 
     For a page, alone or in an app, also download the runtime of the page if it is not in the cache.
     """
-    if {"tflite", "web", APK, projects.ANDROID} & set(formats) and (missing := _find_missing()):
-        raise UserError(f'{", ".join(missing)} not installed. Type: pip install "pggan-tf[export]"')
-    if "onnx" in formats:
-        from export import onnx
+    from export import coreml, onnx
 
-        onnx.check_installed()
-    if {"coreml", projects.IOS} & set(formats):
-        from export import coreml
-
-        coreml.check_installed()
+    needs = {
+        "export": (("tflite", "web", APK, projects.ANDROID), _find_missing()),
+        "onnx": (("onnx",), _list_absent(onnx.PACKAGES)),
+        "coreml": (("coreml", projects.IOS), _list_absent((coreml.PACKAGE,))),
+    }
+    lacking = {
+        extra: (asked, missing)
+        for extra, (users, missing) in needs.items()
+        if missing and (asked := [name for name in formats if name in users])
+    }
+    if lacking:
+        said = "; ".join(
+            f"{', '.join(asked)}: {', '.join(missing)} not installed" for asked, missing in lacking.values()
+        )
+        raise UserError(f'{said}. Type: pip install "pggan-tf[{",".join(lacking)}]"')
     if {"web", APK} & set(formats):
         from export import web
 

@@ -29,9 +29,7 @@ def check_installed() -> None:
     import importlib.util
 
     if importlib.util.find_spec(PACKAGE) is None:
-        raise UserError(
-            f'--to coreml and --to ios-project: {PACKAGE} is not installed. Type: pip install "pggan-tf[coreml]"'
-        )
+        raise UserError(f'{PACKAGE} is not installed. Type: pip install "pggan-tf[coreml]"')
 
 
 def convert(offered: Sequence[Signature], kind: str, out: Path, about: dict[str, str]) -> None:

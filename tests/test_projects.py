@@ -1,5 +1,6 @@
 """Projects for Android Studio and Xcode: their files can be read, their facts are the network's, and their Kotlin draws its images."""
 
+import importlib.util
 import json
 import re
 import xml.etree.ElementTree as ElementTree
@@ -267,3 +268,20 @@ def test_without_coremltools_a_message_says_what_to_type(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"ios-project.*pip install \"pggan-tf\[coreml\]\""):
         build._check_installed(("ios-project",))
+
+
+def test_all_extras_that_are_missing_are_named_at_once(monkeypatch, tmp_path):
+    """And none that nothing needs which was asked for."""
+    find, missing = importlib.util.find_spec, {"coremltools", "onnx", "tf2onnx"}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name in missing else find(name, *rest))
+    for asked, message in (
+        (
+            ["--all"],
+            "onnx: tf2onnx, onnx not installed; coreml: coremltools not installed. "
+            'Type: pip install "pggan-tf[onnx,coreml]"',
+        ),
+        (["--to", "coreml"], 'coreml: coremltools not installed. Type: pip install "pggan-tf[coreml]"'),
+        (["--to", "keras", "--to", "onnx"], 'onnx: tf2onnx, onnx not installed. Type: pip install "pggan-tf[onnx]"'),
+    ):
+        code, _, err = pggan("export", "portraits", *asked, "--out", tmp_path / "out")
+        assert (code, err) == (2, f"error: {message}\n") and not (tmp_path / "out").exists()
