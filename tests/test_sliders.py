@@ -188,6 +188,12 @@ def test_edit_writes_what_python_makes(copy, tmp_path):
     assert np.abs(both[1].astype(int) - generator.sample([6], **options)[0]).max() > 10
 
 
+def test_a_slider_with_a_name_is_listed_however_weak_it_is(copy):
+    code, out, err = pggan("sliders", copy, "--rename", "8=tilt", "--rename", "1=hair", "--count", "2")
+    assert code == 0 and [line.partition(":")[0] for line in out.splitlines()] == ["1 hair", "2", "8 tilt"], err
+    assert pggan("sliders", copy, "--count", "2")[1] == out
+
+
 def test_names_are_kept_in_the_run(copy):
     run = pg.load(copy)
     assert [s.name for s in run.generator.sliders] == [""] * 8

@@ -38,7 +38,13 @@ def _parse_names(ctx, param, texts: tuple[str, ...]) -> list[tuple[int, str]]:
 @click.argument("source")
 @click.option("--out", help="picture to write: each slider as a strip from -4 to +4")
 @click.option("--seeds", default="0-1", show_default=True, help="seeds of the images, such as 0-3 or 5,7")
-@click.option("--count", type=click.IntRange(1), default=6, show_default=True, help="number of sliders, the strongest")
+@click.option(
+    "--count",
+    type=click.IntRange(1),
+    default=6,
+    show_default=True,
+    help="number of sliders, the strongest; the list has those with a name, too",
+)
 @click.option("--class", "class_name", help="class of the images  [every class in turn]")
 @click.option(
     "--rename",
@@ -79,7 +85,8 @@ def command(source, out, seeds, count, class_name, names, stage, truncation, no_
             click.echo(f"named before the run trained on, so {lost}: {', '.join(outdated)}", err=True)
         if names:
             opened.rename_sliders(names)
-    for slider in generator.choose_sliders(count):
+    named = [slider for slider in generator.sliders[count:] if slider.name]
+    for slider in [*generator.choose_sliders(count), *named]:
         click.echo(f"{slider.label}: {slider.strength:.2f} times as strong as an average direction")
     if out:
         drawn = generator.draw_sliders(numbers, count=count, stage=stage, truncation=truncation, class_name=class_name)
