@@ -15,21 +15,34 @@ PASSING = (
 )  # fmt: skip
 
 
+_DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # characters that turn the writing
+
+
 def hide_secrets(text: str) -> str:
     """Return a text in which URLs have no user, password, query and fragment.
 
     For example, 'https://jane:key@host/a.zip?sig=1' becomes 'https://host/a.zip'.
     """
-    return re.sub(r"(://)(?:[^\s/?#]*@)?([^\s?#]*)(?:[?#]\S*?(?=[,:]?(?:\s|$)))?", r"\1\2", text)
+    text = re.sub(r"(://)[^\s/?#]*@", r"\1", text)
+    # The last ? keeps the search from beginning again at every ://.
+    return re.sub(r"(://[^\s?#]*)(?:[?#]\S*?(?=[,:.)'\"]*(?:\s|$)))?", r"\1", text)
+
+
+def _is_control(character: str) -> bool:
+    """Tell whether a character changes how a terminal shows those after it; lines and tabs do not count."""
+    if character in "\n\t":
+        return False
+    return unicodedata.category(character) == "Cc" or unicodedata.bidirectional(character) in _DIRECTIONS
 
 
 def make_printable(text: object) -> str:
     r"""Return a text as it may be shown on a terminal, without secrets of URLs.
 
     Names of files and classes come from others. Their control characters, which would move the
-    cursor or change the window's title, are written as escapes such as \x1b.
+    cursor, change the window's title or turn the direction of writing, are written as escapes such
+    as \x1b.
     """
-    shown = (repr(c)[1:-1] if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in str(text))
+    shown = (repr(c)[1:-1] if _is_control(c) else c for c in str(text))
     return hide_secrets("".join(shown))
 
 

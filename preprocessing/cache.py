@@ -29,8 +29,8 @@ from preprocessing.sources import Source, SourceList, find_module
 from preprocessing.sources.folder import Folder
 
 # Increase this when the same source and options would give other pixels. Cached shards are then
-# prepared again.
-PIXELS_VERSION = 3
+# prepared again. 4: colours that files state by numbers, BMPs without opacity, odd PNGs and EXIF.
+PIXELS_VERSION = 4
 
 
 def _make_key(*parts) -> str:
@@ -169,14 +169,17 @@ def _recall(part: Source, root: Path) -> str | None:
     return part.hash_content() if part.name.lower().endswith(".zip") else None
 
 
-def _make_shards_key(job: Job, contents: Sequence[str]) -> str:
+def _make_shards_key(job: Job, contents: Sequence[str], version: int | None = None) -> str:
     """Return the key of the shards of a job in the cache.
 
-    contents: the hash of each source of the job, as `_identify` returns it. With it, shards do not
-        depend on where the images are.
+    Args:
+        job: the job.
+        contents: the hash of each source of the job, as `_identify` returns it. With it, shards do
+            not depend on where the images are.
+        version: the PIXELS_VERSION that the shards were made by; None: that of now.
     """
     options = {k: v for k, v in job.options.items() if k != "sources"}
-    return _make_key(PIXELS_VERSION, contents[0] if len(contents) == 1 else list(contents), options)
+    return _make_key(version or PIXELS_VERSION, contents[0] if len(contents) == 1 else list(contents), options)
 
 
 def have_changed(selection: Selection, cache: str | None, squares: Squares, made: Path) -> bool:
@@ -205,7 +208,8 @@ def have_changed(selection: Selection, cache: str | None, squares: Squares, made
         # They may be a copy of the photos that the shards were made from, which has been read before.
         contents = [_recall(part, root) for part in job.source.parts]
         known = [content for content in contents if content is not None]
-        return len(known) < len(contents) or not made.name.endswith(f"-{_make_shards_key(job, known)}")
+        keys = (_make_shards_key(job, known, version) for version in range(1, PIXELS_VERSION + 1))
+        return len(known) < len(contents) or not made.name.endswith(tuple(f"-{key}" for key in keys))
     return False
 
 

@@ -204,5 +204,5 @@ def test_runs_begun_before_go_on_with_the_pixels_they_began_with(tmp_path, monke
     after = cache.open_shards(places, folder, **asked)
     assert after.folder != before.folder and after.manifest.checksum == before.manifest.checksum  # plain sRGB
     environment = {"dataset": {"folder": str(before.folder), "checksum": before.manifest.checksum}}
-    again = _data_of_begun(resolve({}), environment, Machine(cache=str(tmp_path / "cache")), moved=False)
+    again = _data_of_begun(tmp_path, resolve({}), environment, Machine(cache=str(tmp_path / "cache")), moved=False)
     assert again.folder == before.folder

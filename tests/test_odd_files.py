@@ -366,7 +366,7 @@ def test_captions_comments_and_texts_are_kept_or_told(tmp_path, capsys, given, s
 def test_a_caption_that_a_segment_does_not_hold_is_told(tmp_path):
     long = captions.Captions(iptc((2, 120, b"a" * 32_000)) * 3, b"c" * 70_000)
     told = photos.write(tmp_path / "a.jpg", photos.Photo(HALVES, captions=long))
-    assert told == "without its IPTC caption and comment, which .jpg does not hold"
+    assert told == "without its IPTC caption of 96,015 bytes and comment of 70,000 bytes, which .jpg does not hold"
     assert photos.write(tmp_path / "a.tif", photos.Photo(HALVES, captions=captions.Captions(long.iptc))) is None
     assert photos.read((tmp_path / "a.tif").read_bytes()).captions.iptc == long.iptc
 

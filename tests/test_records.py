@@ -174,6 +174,7 @@ def test_several_places_have_several_names():
         ("/a/x, y/cats, ~/dogs, s3://u:p@b/birds?k=1", "cats, dogs, birds"),
         ("a/cats, b/dogs", "cats, dogs"),
         ("/a/cats,s3://u:p@b/dogs?k=1,2,/c/x,y", "cats, dogs, x,y"),
+        ("/data/photos, pairs:/data/edges, tfds:a/b", "photos, pairs:edges, tfds:a/b"),
     ],
 )
 def test_commas_and_quotes_in_folders_hide_nothing(source, name):
@@ -189,6 +190,8 @@ def test_urls_without_their_secrets():
     assert hide("s3://bucket/a@b, http://u:p@h/c?k=1, /d/e?f") == "s3://bucket/a@b, http://h/c, /d/e?f"
     assert hide("jane@host, C:/x?y") == "jane@host, C:/x?y"
     assert hide("http://u:p@h/a?k=1: no images") == "http://h/a: no images"
+    assert hide("zip://*.jpg::https://u:p@h/a.zip") == "zip://*.jpg::https://h/a.zip"
+    assert hide("see 'https://u:p@h/a?k=1' (https://h/b#c). So") == "see 'https://h/a' (https://h/b). So"
 
 
 def test_places_are_left_out_at_any_depth():

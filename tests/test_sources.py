@@ -176,7 +176,7 @@ def test_a_header_of_a_tar_that_has_no_bounds_is_refused(tmp_path, header):
     """tarfile would read it whole, and a few kB can hold gigabytes of it."""
     data = header() + write_tar(tmp_path / "t.tar", "w").read_bytes()
     (tmp_path / "bomb.tar.gz").write_bytes(gzip.compress(data))
-    with pytest.raises(UserError, match="a header of 3 MB, more than 1"):
+    with pytest.raises(UserError, match=r"bomb.tar.gz: has a header of 3.0 MB.* Pack it again"):
         open_source(str(tmp_path / "bomb.tar.gz"))
 
 
@@ -654,7 +654,7 @@ def test_picked_images_are_read_in_one_pass(tmp_path, monkeypatch):
     opened, was = [], archive._open_tar
     for location in (photos, tmp_path / "a.tgz"):
         source = open_source(str(location))
-        monkeypatch.setattr(archive, "_open_tar", lambda file: opened.append(1) or was(file))
+        monkeypatch.setattr(archive, "_open_tar", lambda *given: opened.append(1) or was(*given))
         opened.clear()
         picked = [item.name.rpartition("/")[2] for item in source.pick([1, 4, 8])]
         assert picked == ["1.png", "4.png", "8.png"]

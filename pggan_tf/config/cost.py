@@ -70,9 +70,8 @@ def count_parameters(config: Config, classes: int = 0) -> dict[str, int]:
         normalized["generator"] += 2 * maps[high]
         normalized["discriminator"] += maps[high] + maps[low]
     generator += sum((maps[r] + 1) * channels for r in sizes)
-    if (
-        options.modulation == "latents"
-    ):  # a scale and a shift for each map of two convolutions, of one in the first stage
+    # A scale and a shift for each map of two convolutions, of one in the first stage.
+    if options.modulation == "latents":
         modulated = sum((1 if r == first else 2) * maps[r] for r in sizes)
         generator += 2 * modulated * (options.latent_size + classes + 1)
     discriminator += sum((channels + 1) * maps[r] for r in sizes)

@@ -85,15 +85,20 @@ def keep(captions: Captions, suffix: str) -> tuple[Captions, str | None]:
     left_out: list[str] = []
     iptc, comment, texts = captions.iptc, captions.comment, captions.texts
     if iptc and (suffix not in (*_JPEG, *_TIFF) or (suffix in _JPEG and len(iptc) > _LONGEST)):
-        left_out, iptc = [*left_out, "IPTC caption"], None
+        left_out, iptc = [*left_out, f"IPTC caption{_describe_length(iptc, suffix)}"], None
     if comment and (suffix not in _JPEG or len(comment) > _LONGEST):
-        left_out, comment = [*left_out, "comment"], None
+        left_out, comment = [*left_out, f"comment{_describe_length(comment, suffix)}"], None
     if texts and suffix != ".png":
         names = ["".join(c if c.isprintable() else "?" for c in key) for key, _ in texts]
         more = ", ..." if len(names) > 3 else ""
         left_out, texts = [*left_out, f"texts ({', '.join(names[:3])}{more})"], ()
     said = f"without its {' and '.join(left_out)}, which {suffix} does not hold" if left_out else None
     return Captions(iptc, comment, texts), said
+
+
+def _describe_length(block: bytes, suffix: str) -> str:
+    """Return ' of N bytes' if a type of file does not hold a block for its length alone, else ''."""
+    return f" of {len(block):,} bytes" if suffix in _JPEG else ""
 
 
 def make_jpeg_options(captions: Captions) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ from pggan_tf.errors import Unreadable
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEAD = 33  # bytes: signature and IHDR, which comes first
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-_FRAMES = (b"acTL", b"fcTL", b"fdAT")  # of animations: ancillary by their letters, but pictures
+_PICTURE = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # transparency and frames: ancillary by their letters, but pictures
 _LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9}  # bytes of a body; Pillow fails for fewer
 # Pillow refuses the whole file if a text or profile that is compressed has more bytes than this, or
 # all texts together have more than 64 MB. These limits keep small files from filling the memory.
@@ -58,7 +58,7 @@ def drop_unreadable(data: bytes) -> tuple[bytes, bytes | None]:
     """
     pieces, kept_to, profile, left = [], 0, None, _LARGEST_TEXTS
     for kind, begin, end in _list_chunks(data):
-        if not kind[:1].islower() or kind in _FRAMES:
+        if not kind[:1].islower() or kind in _PICTURE:
             continue
         body = data[begin + 8 : end - 4]
         drop = zlib.crc32(data[begin + 4 : end - 4]).to_bytes(4) != data[end - 4 : end]

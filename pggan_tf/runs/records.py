@@ -160,11 +160,19 @@ def name_source(source: str) -> str:
     places: list[str] = []
     for part in re.split(r", |,(?=[a-z][a-z0-9+.-]*://|[A-Za-z]:[\\/]|[~\\/])", source):
         # In '/home/jane/Berlin, 2020/photos' the comma is part of a folder's name.
-        if places and _PLACE.match(places[-1]) and re.search(r"[\\/]", part) and not _PLACE.match(part):
+        begins = _PLACE.match(part) or _KIND.match(part)
+        if places and _PLACE.match(places[-1]) and re.search(r"[\\/]", part) and not begins:
             places[-1] += f", {part}"
         else:
             places.append(part)
-    return ", ".join(filter(None, map(take_last_name, places)))
+    return ", ".join(filter(None, map(_name_place, places)))
+
+
+def _name_place(place: str) -> str:
+    """Return the last part of a path or URL, with its kind if one stands before it: 'pairs:/a/b' -> 'pairs:b'."""
+    kind = found[0] if (found := _KIND.match(place)) else ""
+    rest = place[len(kind) :]
+    return kind + (take_last_name(rest) if not kind or _PLACE.match(rest) else rest)
 
 
 def remove_places(value):

@@ -182,7 +182,8 @@ class Player:
             self.studio.helper.call("convert", args | {"photo": str(photo), "out": str(out)})
             picture = out.read_bytes()
         id = hashlib.sha256(data).hexdigest()[:10]
-        made.keep_photo(self.place_within(name), id, data, picture, {"name": title, **given})
+        self.place_within(name, f"convert-{id}")  # neither of them may be a link
+        made.keep_photo(self.place_own(name), id, data, picture, {"name": title, **given})
         return f"convert-{id}", picture
 
     def start_job(self, name: str, kind: str, title: str, args: dict, photo: Path | None = None) -> dict:

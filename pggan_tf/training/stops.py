@@ -39,9 +39,9 @@ def explain_interrupt(folder: Path, images_seen: int) -> Stopped:
     """
     last = next(iter(checkpoint.list_checkpoints(folder)), None)
     saved = checkpoint.parse_images(last) if last else 0
+    kept = f"the first {saved:,} are saved. To go on from there" if saved else "none are saved. To begin again"
     return Stopped(
-        f"stopped at once by Ctrl-C after {images_seen:,} images, of which {f'the first {saved:,}' if saved else 'none'} are saved. "
-        f"To go on from there: pggan train --resume {shell_path(folder)}",
+        f"stopped at once by Ctrl-C after {images_seen:,} images, of which {kept}: pggan train --resume {shell_path(folder)}",
         INTERRUPTED,
         folder,
     )

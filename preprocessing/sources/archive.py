@@ -106,10 +106,12 @@ def _list_tar(location: str, archive: tarfile.TarFile, labels: dict[str, bytes])
 
 
 @contextlib.contextmanager
-def _open_tar(file):
+def _open_tar(name: str, file):
     """Context manager that opens a tar for reading once, from its beginning.
 
-    file: binary file that holds the tar, compressed or not.
+    Args:
+        name: path or URL of the tar, for errors.
+        file: binary file that holds the tar, compressed or not.
 
     Yields:
         (archive, function without arguments). After all members have been read, the function
@@ -123,7 +125,10 @@ def _open_tar(file):
             empty_headers.append(buffer == bytes(tarfile.BLOCKSIZE))
             found = super().frombuf(buffer, encoding, errors)
             if found.type in _EXTENDED_HEADERS and found.size > _MAX_HEADER_BYTES:
-                raise tarfile.ReadError(f"a header of {found.size >> 20} MB, more than {_MAX_HEADER_BYTES >> 20}")
+                raise UserError(
+                    f"{name}: has a header of {found.size / 2**20:.1f} MB, and no archive of photos needs more than "
+                    f"{_MAX_HEADER_BYTES >> 20}. Pack it again without extended attributes."
+                )
             return found
 
     with tarfile.open(fileobj=file, mode="r|*", tarinfo=Header) as archive:
@@ -193,7 +198,7 @@ class Archive(Source):
                 return
             # A tar is read from its beginning. Members in between are skipped, which in a
             # compressed tar means reading them.
-            with _open_tar(file) as (archive, _):
+            with _open_tar(self.name, file) as (archive, _):
                 wanted = {self.members[number].index: number for number in numbers}
                 for index, info in enumerate(archive):
                     if not wanted:
@@ -269,7 +274,7 @@ def _read_members(location: str) -> tuple[list[_Member], dict[str, bytes], str]:
                             _check_label_bytes(location, member, labels)
                             labels[member.path] = archive.read(entries[member.index])
             else:
-                with _open_tar(file) as (archive, is_complete):
+                with _open_tar(location, file) as (archive, is_complete):
                     members = list(_list_tar(location, archive, labels))
                     if not is_complete():
                         raise tarfile.ReadError("its end is missing")
