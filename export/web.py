@@ -255,7 +255,7 @@ def _collect_sliders(source: Source) -> dict[str, Any]:
         images) and sliders: a list with the number, the name and the direction of each, the
         strongest first. It is empty for an architecture without sliders.
     """
-    if getattr(source.network, "latent_layer", None) is None:
+    if not getattr(source.network, "latent_layers", []):
         return {"weights": source.sha256[:16], "sliders": []}
     kernel = sliders.read_kernel(source.network, source.name)
     names = slider_names.read_names(source.folder, sliders.compute_digest(kernel))

@@ -128,9 +128,9 @@ def test_a_slider_changes_images_more_than_a_random_direction():
     assert change(found[0].direction) > 1.3 * median > 0 and change(found[-1].direction) < 0.7 * median
 
 
-@pytest.mark.parametrize("name", ["progressive", "dcgan"])
-def test_an_architecture_says_which_layer_is_its_first(name):
-    """The part of its kernel that labels are multiplied with does not count."""
+@pytest.mark.parametrize("name, modulation", [("progressive", "none"), ("progressive", "latents"), ("dcgan", "none")])
+def test_an_architecture_says_which_layers_latents_enter(name, modulation):
+    """The part of their kernels that labels are multiplied with does not count."""
     sizes = {
         "resolutions": (8,),
         "fmap_base": 64,
@@ -138,10 +138,12 @@ def test_an_architecture_says_which_layer_is_its_first(name):
         "latent_size": 6,
         "output_channels": 3,
         "upsampling": "nearest",
+        "modulation": modulation,
     }
     network = networks.make_generator(name, {**networks.NETWORKS[name].defaults, **sizes, "classes": ("a", "b")})
     network.build()
-    whole = network.dense.compute_kernel().numpy()
+    layers = [network.dense, *([network.modulate_conv_8] if modulation == "latents" else [])]
+    whole = np.concatenate([layer.compute_kernel() for layer in layers], 1)
     assert whole.shape[0] == 8
     np.testing.assert_array_equal(sliders.read_kernel(network, name), whole[:6])
 
@@ -158,7 +160,7 @@ def test_dcgan_s_sliders_move_its_images():
 
 def test_generators_without_sliders_are_refused(monkeypatch):
     network, _ = known_network()
-    monkeypatch.setattr(progressive.Generator, "latent_layer", None)
+    monkeypatch.setattr(progressive.Generator, "latent_layers", [])
     with pytest.raises(pg.UserError, match="own: its architecture has no affine layer"):
         _ = pg.Generator(network, "own").sliders
     with pytest.raises(pg.UserError, match="Give it photos: pggan upscale"):

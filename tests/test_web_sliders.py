@@ -62,7 +62,7 @@ def test_the_site_holds_the_strongest_sliders_and_the_user_s_names(network, site
 
 @pytest.mark.slow
 def test_architectures_without_sliders_show_none(network, site, tmp_path, page, monkeypatch):
-    monkeypatch.setattr(progressive.Generator, "latent_layer", None)
+    monkeypatch.setattr(progressive.Generator, "latent_layers", [])
     with serving(built({"generate": network}, tmp_path)) as url:
         opened(page, url, seed=3)
         assert not page.get_by_text("Sliders").is_visible() and page.locator("[name=slider-1]").count() == 0

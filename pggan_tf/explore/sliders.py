@@ -27,7 +27,7 @@ class Slider:
 
     number: int  # 1 for the strongest direction, then in descending order
     name: str  # name that the user gave; "" if there is none
-    strength: float  # change of the first layer's output, 1 for the root mean square of all directions
+    strength: float  # change of these layers' output, 1 for the root mean square of all directions
     direction: np.ndarray = field(repr=False, compare=False)  # unit vector, float64 [L]
 
     @property
@@ -37,25 +37,27 @@ class Slider:
 
 
 def read_kernel(network, source: str) -> np.ndarray:
-    """Return A', the part of the first affine layer's kernel that latents are multiplied with.
+    """Return A', the part of the kernels of the affine layers that latents are multiplied with.
 
     Args:
         network: the generator.
         source: where it was loaded from, for the message.
 
     Returns:
-        float32 [L, units of the layer].
+        float32 [L, units of all these layers], side by side as in SeFa (Shen and Zhou 2021, section 3.2).
 
     Raises:
-        UserError: if the architecture of the generator has no such layer.
+        UserError: if the architecture of the generator has no such layers.
     """
-    layer = getattr(network, "latent_layer", None)
-    if layer is None:
+    layers = getattr(network, "latent_layers", [])
+    if not layers:
         raise UserError(
-            f"{source}: its architecture has no affine layer that the latents enter first, so it has no sliders. "
+            f"{source}: its architecture has no affine layer that the latents enter, so it has no sliders. "
             "Expected a progressive or DCGAN generator."
         )
-    return np.asarray(layer.compute_kernel(), np.float32)[: network.latent_size]
+    return np.concatenate([np.asarray(layer.compute_kernel(), np.float32) for layer in layers], 1)[
+        : network.latent_size
+    ]
 
 
 def compute_digest(kernel: np.ndarray) -> str:

@@ -291,12 +291,12 @@ class LatentNetwork(Tapered):
         return self.latent_size + len(self.classes)
 
     @property
-    def latent_layer(self) -> Any:
-        """The affine layer that the latents enter first; None if the network has none.
+    def latent_layers(self) -> list:
+        """The affine layers that the latents enter; empty if the network has none.
 
-        It has a method `compute_kernel`, which returns [label_latent_size, units].
+        They have a method `compute_kernel`, which returns [label_latent_size, units].
         """
-        return None
+        return []
 
     def concat_label(self, latents, labels):
         """Concatenate latents with their one-hot labels: [N, latent_size + classes].

@@ -49,9 +49,9 @@ class Generator(LatentNetwork):
         self.blocks.append(Block(conv, activation=tf.tanh))
 
     @property
-    def latent_layer(self):
-        """The dense layer, see `LatentNetwork.latent_layer`."""
-        return self.dense
+    def latent_layers(self):
+        """The dense layer, see `LatentNetwork.latent_layers`."""
+        return [self.dense]
 
     def call(self, latents, resolution: int | None = None, alpha=None, truncation=None, labels=None, training=False):
         """Generate images [N, R, R, channels] from latents.

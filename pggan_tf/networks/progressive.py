@@ -159,6 +159,11 @@ class Generator(_Progressive, LatentNetwork):
         """Return the blocks of the stages in the order of the forward pass."""
         return [block for stage in stages for block in stage.blocks]
 
+    def _list_modulations(self, stages: Sequence[Stage]) -> list:
+        """Return the layers that modulate the outputs of the stages; an empty list without --modulation."""
+        blocks = self._list_convolutions(stages) if self.modulation == "latents" else []
+        return [getattr(self, _name_modulation(block)) for block in blocks]
+
     def _add_image(self, resolution: int) -> Block:
         own = {"gain": 1.0, "dtype": "float32"}
         layer = self.add_layer(
@@ -184,9 +189,9 @@ class Generator(_Progressive, LatentNetwork):
         return sorted(super()._order_layers(), key=lambda name: name.startswith("to_image"))
 
     @property
-    def latent_layer(self):
-        """The dense layer, see `LatentNetwork.latent_layer`."""
-        return self.dense
+    def latent_layers(self):
+        """The dense layer and those of --modulation, see `LatentNetwork.latent_layers`."""
+        return [self.dense, *self._list_modulations(self.stages)]
 
     def compute_first_features(self, latents, labels=None, training=False):
         """Return the output of the dense block for latents, [N, 4, 4, C] for squares."""
@@ -251,9 +256,8 @@ class Generator(_Progressive, LatentNetwork):
     def layers_at(self, resolution, fade):
         """Return the layers used by a forward pass at `resolution`, see `Network.layers_at`."""
         stages = self.stages_at(resolution)
-        blocks = self._list_convolutions(stages)
-        found = _collect_layers([self.dense_block, *blocks], stages, fade)
-        return found if self.modulation == "none" else found + [getattr(self, _name_modulation(b)) for b in blocks]
+        blocks = [self.dense_block, *self._list_convolutions(stages)]
+        return [*_collect_layers(blocks, stages, fade), *self._list_modulations(stages)]
 
     def finalize(self, inputs) -> None:
         """Prepare a trained generator for use outside training.

@@ -37,7 +37,7 @@ def describe_generator(args: dict, progress) -> dict:
     """Return what a generator can be asked for."""
     generator = open_generator(args)
     task, count = generator._task, 0
-    if not task.from_images and getattr(generator.network, "latent_layer", None) is not None:
+    if not task.from_images and getattr(generator.network, "latent_layers", []):
         count = len(generator.sliders)
     return {
         "task": generator.task,
