@@ -43,7 +43,8 @@ from pggan_tf.option_types import FloatRange
 # the default does: the paper has equally many images at every stage, which are too few at the
 # beginning of a run that takes minutes.
 STANDARD, TWO_STAGE = {"conv": "standard"}, {"update": "two-stage"}
-BEFORE = {"batch": {4: 64, 16: 32, 32: 16}, "decay_share": 0.0, "fmap_base": 2048}  # 0.2, below 256 px
+PLAIN = {"upsampling": "nearest", "modulation": "none"}  # the generator of Karras et al. 2018
+BEFORE = PLAIN | {"batch": {4: 64, 16: 32, 32: 16}, "decay_share": 0.0, "fmap_base": 2048}  # 0.2, below 256 px
 PAPER = BEFORE | STANDARD | TWO_STAGE | {"loss": "wgan-gp", "learning_rate": {4: 1e-3}}
 FORMS: dict[str, dict] = {
     "paper": PAPER,
@@ -68,7 +69,9 @@ FORMS: dict[str, dict] = {
     "default, gamma of 3": {"penalty_weight": {4: 3.0}},
     "default, adaptive augmentation": {"augment": "ada"},
     "default, no fades": {"fade_share": 0.0},
-    "default, interpolated maps": {"upsampling": "bilinear"},
+    "default, repeated pixels": {"upsampling": "nearest"},
+    "default, latents at the beginning alone": {"modulation": "none"},
+    "default, plain generator": PLAIN,
     "default, a discriminator at twice the rate": {"discriminator_rate": 2.0},
 }
 IMAGES = 1000  # number of images that are judged

@@ -62,10 +62,13 @@ _IMAGES = {
 }
 
 # What docs/benchmarks/quality.md measured as best on faces for 5 to 20 minutes of one CPU core:
-# many small updates, half the feature maps from 32 px on, and a learning rate that falls to 0. A few
-# photos are held out, by which the coach tells whether the others are known by heart.
+# many small updates, half the feature maps from 32 px on, a generator whose maps are interpolated and
+# modulated by the latents, and a learning rate that falls to 0. A few photos are held out, by which
+# the coach tells whether the others are known by heart.
 _PGGAN = {
     "fmap_base": 1024,
+    "upsampling": "bilinear",
+    "modulation": "latents",
     "batch": {4: 16, 16: 8, 32: 4},
     "decay_share": 0.7,
     "held_out": 0.02,
