@@ -18,12 +18,17 @@ PASSING = (
 _DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # characters that turn the writing
 
 
+def hide_passwords(text: str) -> str:
+    """Return a text in which URLs have no user and password: 'https://jane:key@host/' becomes 'https://host/'."""
+    return re.sub(r"(://)[^\s/?#]*@", r"\1", text)
+
+
 def hide_secrets(text: str) -> str:
     """Return a text in which URLs have no user, password, query and fragment.
 
     For example, 'https://jane:key@host/a.zip?sig=1' becomes 'https://host/a.zip'.
     """
-    text = re.sub(r"(://)[^\s/?#]*@", r"\1", text)
+    text = hide_passwords(text)
     # The last ? keeps the search from beginning again at every ://.
     return re.sub(r"(://[^\s?#]*)(?:[?#]\S*?(?=[,:.)'\"]*(?:\s|$)))?", r"\1", text)
 
@@ -36,14 +41,14 @@ def _is_control(character: str) -> bool:
 
 
 def make_printable(text: object) -> str:
-    r"""Return a text as it may be shown on a terminal, without secrets of URLs.
+    r"""Return a text as it may be shown on a terminal, without passwords of URLs.
 
     Names of files and classes come from others. Their control characters, which would move the
     cursor, change the window's title or turn the direction of writing, are written as escapes such
     as \x1b.
     """
     shown = (repr(c)[1:-1] if _is_control(c) else c for c in str(text))
-    return hide_secrets("".join(shown))
+    return hide_passwords("".join(shown))
 
 
 class UserError(Exception):

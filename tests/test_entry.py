@@ -14,7 +14,7 @@ from pggan_tf.errors import hide_secrets, make_printable
         ("a\tb\nc", "a\tb\nc"),
         ("\x1b]0;title\x07\r\x7f\x9b2J", r"\x1b]0;title\x07\r\x7f\x9b2J"),
         ("a\u202egpj.exe\u2066", r"a\u202egpj.exe\u2066"),
-        (ValueError("http://u:p@h/a?key=1"), "http://h/a"),
+        (ValueError("http://u:p@h/a?key=1"), "http://h/a?key=1"),
     ],
 )
 def test_names_from_others_only_say_what_they_are(text, shown):

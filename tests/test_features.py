@@ -206,7 +206,13 @@ def test_networks_that_do_not_take_photos_are_refused(tmp_path):
     from pggan_tf import networks
 
     options = {"resolutions": (4, 8), "fmap_base": 64, "fmap_max": 8, "latent_size": 8, "output_channels": 3}
-    options |= {"generator_norm": "pixel", "conv": "standard", "upsampling": "nearest", "classes": ()}
+    options |= {
+        "generator_norm": "pixel",
+        "conv": "standard",
+        "upsampling": "nearest",
+        "modulation": "none",
+        "classes": (),
+    }
     grown = networks.make_generator("progressive", options)
     grown.build()
     gray = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(4)])

@@ -15,6 +15,9 @@ from pggan_tf.errors import UserError
 from pggan_tf.runs import folder, keras_files
 
 FOLDER = Path(__file__).parent.parent / "pretrained"
+# Options of networks that a run takes from the weights it begins with, unless they are typed. All others
+# would make another plan.
+_FOLLOWED = ("upsampling", "modulation")
 _LEAST_RES = 32  # least resolution in pixels at which the weights were compared with none
 
 
@@ -53,7 +56,9 @@ def describe_weights(plan: Plan) -> list[str]:
         return []
     for name in list_names():
         with contextlib.suppress(UserError):
-            folder.check_weights(plan, FOLDER / name)
+            theirs = folder.read(FOLDER / name)[0].config
+            followed = {option: theirs.value(option) for option in _FOLLOWED if option not in plan.asked}
+            folder.check_weights(plan.replace(**followed), FOLDER / name)
             begins = f"--init-from {name} begins with weights that come with pggan-tf"
             return [f"if these are photos of faces: {begins}, and a short run gets further"]
     return []

@@ -16,7 +16,8 @@ from tests.conftest import ROOT
 FILE = Path(__file__).parent / "weights.txt"
 CLASSES = ("cat", "dog", "eel")
 
-_GROWING = "--resolutions 4,8,16 --fmap-base 32 --fmap-max 6 --latent-size 5"
+_PLAIN = "--upsampling nearest --modulation none"  # as before they were options
+_GROWING = f"--resolutions 4,8,16 --fmap-base 32 --fmap-max 6 --latent-size 5 {_PLAIN}"
 _DCGAN = "--network dcgan --target-res 16 --fmap-base 16 --fmap-max 6 --latent-size 5"
 _UNET = "--width 2 --fmap-max 6 --target-res"
 _SRGAN = "--recipe srgan --width 2 --blocks 2"
@@ -29,8 +30,9 @@ VARIANTS = (
     f"{_GROWING} --conv standard --generator-norm none --spectral all --minibatch none",
     f"{_GROWING} --conditional",
     f"{_GROWING} --conditional --generator-norm batch --channels 1 --optimizer rmsprop --augment ada",
-    "--resolutions 3,6,18 --fmap-base 16 --fmap-max 4 --latent-size 3 --batch 4",
-    "--resolutions 8 --fmap-base 32 --fmap-max 4 --latent-size 3 --conv standard",
+    f"--resolutions 3,6,18 --fmap-base 16 --fmap-max 4 --latent-size 3 --batch 4 {_PLAIN}",
+    f"--resolutions 8 --fmap-base 32 --fmap-max 4 --latent-size 3 --conv standard {_PLAIN}",
+    "--resolutions 4,8,16 --fmap-base 32 --fmap-max 6 --latent-size 5 --conditional",
     _DCGAN,
     f"{_DCGAN} --channels 1 --generator-norm none --discriminator-norm none --spectral all",
     f"{_DCGAN} --target-res 8 --spectral down --conditional",
