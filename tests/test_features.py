@@ -158,11 +158,18 @@ def test_a_graph_that_writes_files_is_refused(graph, tmp_path):
     with tf.Graph().as_default() as written:
         tf.raw_ops.WriteFile(filename=str(victim), contents="was here", name="write")
     definition.node.extend(written.as_graph_def().node)
-    next(n for n in definition.node if n.name == "pool_3").input.append("^write")
-    (tmp_path / "bad.pb").write_bytes(definition.SerializeToString())
-    with pytest.raises(UserError, match="it has the operations WriteFile, which Inception has not"):
-        features.load_inception(tmp_path / "bad.pb").extract(IMAGES)
+    nodes = {node.name: node for node in definition.node}
+    nodes["ExpandDims"].input.append("^write")
+    (tmp_path / "beside.pb").write_bytes(definition.SerializeToString())
+    features.load_inception(tmp_path / "beside.pb").extract(IMAGES)  # what comes before the images does not run
     assert not victim.exists()
+    for name, given in (("pool_3", "^write"), ("conv", "^ExpandDims")):
+        nodes[name].input.append(given)
+        (tmp_path / "bad.pb").write_bytes(definition.SerializeToString())
+        with pytest.raises(UserError, match="it has the operations WriteFile, which Inception has not"):
+            features.load_inception(tmp_path / "bad.pb").extract(IMAGES)
+        assert not victim.exists()
+        nodes[name].input.pop()
 
 
 @pytest.mark.parametrize("activation", ["softmax", None])

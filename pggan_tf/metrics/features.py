@@ -28,6 +28,7 @@ import numpy as np
 from pggan_tf.errors import UserError, nearest
 from pggan_tf.files import atomic_write
 from pggan_tf.metrics import METRICS
+from pggan_tf.metrics.graphs import check_operations
 
 INCEPTION, RANDOM = "inception", "random"
 INCEPTION_URL = "https://storage.googleapis.com/download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
@@ -192,16 +193,6 @@ def _verify_hash(file: Path, expected: str, address: str, discard: Callable[[], 
         )
 
 
-# Operations of inception-2015-12-05 and of graphs of the same network. All only compute: a graph may also read
-# and write files, so a run's config from a stranger could else run what it likes.
-_OPERATIONS = {
-    "Add", "AddV2", "AvgPool", "BatchNormWithGlobalNormalization", "BiasAdd", "Cast", "CheckNumerics", "Concat",
-    "ConcatV2", "Const", "Conv2D", "DecodeJpeg", "ExpandDims", "FusedBatchNorm", "FusedBatchNormV3", "Identity",
-    "MatMul", "MaxPool", "Mean", "Mul", "Placeholder", "RealDiv", "Relu", "Reshape", "ResizeBilinear", "Rsqrt",
-    "Softmax", "Squeeze", "Sub",
-}  # fmt: skip
-
-
 def _read_graph(path: Path) -> bytes:
     """Return the bytes of the graph from its .pb file or from the published .tgz archive."""
     if not tarfile.is_tarfile(path):
@@ -225,8 +216,7 @@ def load_inception(path: Path) -> Features:
     try:
         content = _read_graph(path)
         definition.ParseFromString(content)
-        if foreign := sorted({node.op for node in definition.node} - _OPERATIONS):
-            raise ValueError(f"it has the operations {', '.join(foreign)}, which Inception has not")
+        check_operations(definition)
         for node in definition.node:
             node.attr.pop("_output_shapes", None)  # these shapes are for a batch size of 1
         with tf.Graph().as_default() as graph:
