@@ -44,7 +44,7 @@ def read_kernel(network, source: str) -> np.ndarray:
         source: where it was loaded from, for the message.
 
     Returns:
-        float32 [L, units of all these layers], side by side as in SeFa (Shen and Zhou 2021, section 3.2).
+        float32 [L, units of all these layers], side by side as in SeFa (Shen and Zhou 2021).
 
     Raises:
         UserError: if the architecture of the generator has no such layers.

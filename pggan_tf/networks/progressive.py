@@ -33,7 +33,7 @@ from pggan_tf.networks.refit import refit_to_image
 CONVOLUTIONS = {"standard": EqualizedConv2D, "separable": SeparableConv2D}
 
 
-# Of He's constant (Karras et al. 2018, section 4.1) for the layers of --modulation: scales begin within about 1 ± 0.3.
+# Gain of the layers of --modulation: their scales begin around 1 with this standard deviation.
 _MODULATION_GAIN = 0.3
 
 
