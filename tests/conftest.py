@@ -36,6 +36,21 @@ TINY = [
 ]
 
 
+def _is_avx512_hidden() -> bool:
+    """Tell whether oneDNN may not use the AVX-512 that this processor has.
+
+    TensorFlow asks the processor alone, and a product in bfloat16 then ends the process ("Segmentation fault").
+    """
+    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
+    flags = Path("/proc/cpuinfo").read_text() if os.path.exists("/proc/cpuinfo") else ""
+    return allowed.upper() in ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2") and " avx512f" in flags
+
+
+NEEDS_BFLOAT16 = pytest.mark.skipif(
+    _is_avx512_hidden(), reason="ONEDNN_MAX_CPU_ISA hides AVX-512 from oneDNN alone: bfloat16 crashes TensorFlow"
+)
+
+
 def pytest_xdist_auto_num_workers(config) -> int:
     """One more than there are cores: tests of servers, pages and killed processes wait for half of their time."""
     return len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) + 1

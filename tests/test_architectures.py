@@ -17,6 +17,7 @@ from pggan_tf import networks
 from pggan_tf.config import FIELDS
 from pggan_tf.networks import NETWORKS
 from pggan_tf.tasks import TASKS
+from tests.conftest import NEEDS_BFLOAT16
 
 BATCH = 4
 TINY = {
@@ -113,7 +114,7 @@ def test_gradients_reach_every_weight_of_a_stage_and_no_other(name, role, norm):
             assert not zero, f"{variable.path} at {resolution} px, fade {fade}: all of the gradient is zero"
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("mixed_bfloat16", marks=[pytest.mark.slow, NEEDS_BFLOAT16])])
 @pytest.mark.parametrize("role", ["generator", "discriminator"])
 @pytest.mark.parametrize("name, task", ROWS)
 def test_outputs_are_as_promised_and_those_of_the_saved_network(name, task, role, dtype, tmp_path):
