@@ -49,7 +49,12 @@ def train(options: Mapping[str, object], folder: Path, may_fail: bool = False) -
     """
     words = [str(word) for option in options.items() for word in option if word != ""]
     command = [sys.executable, "train.py", "--run", str(folder.absolute()), "--no-report", *words]
-    code = subprocess.run(command, cwd=Path(__file__).parents[1]).returncode
+    child = subprocess.Popen(command, cwd=Path(__file__).parents[1])
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        child.wait()  # it hears the same Ctrl-C, and saves; a second one ends both
+        raise
     if code and not (may_fail and code == 1):
         raise UserError(f"{folder.name}: training ended with exit code {code}; above it says why.")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from pggan_tf import files
 from pggan_tf.option_types import FloatRange
 from pggan_tf.runs import folder as runs
 
@@ -161,7 +162,8 @@ class Page:
             kept = self.out.read_text(encoding="utf-8").partition(KEPT) if self.out.is_file() else ("", "", "")
             self.out.parent.mkdir(parents=True, exist_ok=True)
             parts = [*self._parts, *([(kept[1] + kept[2]).strip()] if kept[1] else [])]
-            self.out.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+            with files.atomic_write(self.out) as partial:
+                partial.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
     def table(self, heads: Sequence[str], rows: Iterable[Sequence]) -> None:
         """Add a table, see `format_table`."""

@@ -168,7 +168,7 @@ def hold_out(data: str, resolution: int, folder: Path) -> None:
     if written.is_file() and json.loads(written.read_text()) != checksum:
         raise UserError(f"--runs: {folder} has results of other photos than those in {data} now; give another folder.")
     folder.mkdir(parents=True, exist_ok=True)
-    if not photos.is_file():
+    if not (photos.is_file() and written.is_file()):  # else they may be of other data, from a stopped run
         numbers = pipeline.holdout_indices(pipeline.sample_indices(IMAGES, unseen), count, HELD_OUT)
         with files.atomic_write(photos) as partial, partial.open("wb") as opened:
             np.savez(opened, shards.read(resolution, numbers))

@@ -39,7 +39,7 @@ class Source:
     sha256: str  # hash of the file
     plan: Plan | None = None  # its run's options and what follows from them; None: unknown
     environment: dict | None = None  # content of environment.json; None: unknown, as for exported folders
-    until: int | None = None  # images seen when it was saved as best.keras; None: the end of the run
+    until: int | None = None  # images seen when it was saved, if it is the best snapshot; None: the end of the run
     licence: str | None = None  # licence of the weights, if a report.json states it
 
     @functools.cached_property
@@ -53,7 +53,7 @@ class Source:
         """What pictures by the network say about themselves."""
         alone = self.name == Path(runs.GENERATOR).stem  # such a file is called by its folder
         name = self.folder.resolve().name if alone else self.name
-        name = name if self.until is None else name.removesuffix("-best")
+        name = name.removesuffix("-best") if self.file.name == runs.BEST_GENERATOR else name
         return marks.Mark(self.task.source_type, name, self.sha256)
 
     @property
@@ -196,11 +196,12 @@ def _open(path: str | Path) -> Source:
     file = keras_files.find(path)
     file = file / keras_files.WEIGHTS if file.is_dir() else file
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    folder, best = file.parent, file.parent / runs.BEST
+    folder = file.parent
     if keras_files.is_run(folder) and file.name == runs.GENERATOR:
-        return Source(folder.resolve().name, network, file, digest, *runs.read(folder))
-    if keras_files.is_run(folder) and file.name == runs.BEST_GENERATOR and best.is_file():
-        until = json.loads(best.read_text())["images"]
+        until = records.read_kept(folder)
+        return Source(folder.resolve().name, network, file, digest, *runs.read(folder), until)
+    if keras_files.is_run(folder) and file.name == runs.BEST_GENERATOR:
+        until = records.read_best(folder)
         return Source(f"{folder.resolve().name}-best", network, file, digest, *runs.read(folder), until)
     if keras_files.is_exported(folder) and file.name in (runs.GENERATOR, keras_files.WEIGHTS):
         return _open_exported(network, file, digest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import click
+from click.shell_completion import CompletionItem
 
 from pggan_tf.errors import UserError, nearest
 
@@ -35,6 +36,10 @@ class Choice(click.ParamType):
         if value not in self.choices:
             raise UserError(f"{param.opts[0]} {value}: not known; {nearest(value, self.choices)}")
         return value
+
+    def shell_complete(self, ctx, param, incomplete):
+        """Return the words that begin with what was typed, for the Tab key."""
+        return [CompletionItem(word) for word in self.choices if word.startswith(incomplete)]
 
 
 def parse_count(text) -> float:

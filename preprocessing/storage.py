@@ -45,11 +45,15 @@ def _explain_errors(location: str, unchanged: tuple[int, ...] = ()):
         if getattr(error, "errno", None) in unchanged:
             raise
         text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        if isinstance(error, OSError) and error.strerror and not is_remote(location):
+            text = error.strerror  # without the path, which begins the message
         raise _explain(location, text) from None
 
 
 def _explain(location: str, text: str) -> UserError:
     """Return the error (not raised here) for a location that cannot be reached, without its passwords."""
+    if not is_remote(location):
+        return UserError(f"{location}: cannot be read ({text}). Expected a file that is there and that you may read.")
     return UserError(
         hide_secrets(f"{location}: cannot be reached ({text}). Check the address, the network and your rights.")
     )

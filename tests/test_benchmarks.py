@@ -1,12 +1,15 @@
 """The benchmarks print and write their pages: in the smallest form that each has."""
 
+import errno
 import importlib
 import os
 import queue
 import re
+import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import benchmarks
@@ -89,6 +92,53 @@ def test_a_page_keeps_what_was_written_by_hand(tmp_path, monkeypatch):
     assert "| form   | images/s |\n| ------ | -------: |\n| a \\| b |      2.5 |\n| c      |  1,000.0 |\n" in text
     assert text.endswith("\n\n- one\n- two\n\n## Earlier figures\n\n| 2026 |\n") and "# Old" not in text
     assert written.picture("races") == out.with_name("data-races.png")
+
+
+def test_a_page_is_whole_after_a_full_disk(tmp_path, monkeypatch):
+    out = tmp_path / "data.md"
+    out.write_text("# Old\n\n## Earlier figures\n\n| 2026 |\n")
+    written = page.Page(out, "Reading", "How fast?")
+
+    def write_half(path, text, **kwargs):
+        path.write_bytes(text.encode()[:20])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", write_half)
+    with pytest.raises(OSError, match="No space left"):
+        written.table(("form", "images/s"), [("a", 1.5)])
+    assert out.read_text() == "# Old\n\n## Earlier figures\n\n| 2026 |\n"
+
+
+def test_ctrl_c_waits_for_the_training_to_save(tmp_path):
+    """A terminal sends it to both; the training needs more than an instant."""
+    (tmp_path / "train.py").write_text(
+        "import signal, time\n"
+        "def save(*_):\n    time.sleep(1)\n    open('saved', 'w').close()\n    raise SystemExit(130)\n"
+        "signal.signal(signal.SIGINT, save)\nopen('begun', 'w').close()\ntime.sleep(60)\n"
+    )
+    run = f"from benchmarks import measure; measure.__file__ = r'{tmp_path / 'benchmarks' / 'measure.py'}'; "
+    run += f"from pathlib import Path; measure.train({{}}, Path(r'{tmp_path / 'run'}'))"
+    process = start("-c", run, start_new_session=True)
+    try:
+        for _ in range(600):
+            if (tmp_path / "begun").exists():
+                break
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=60)
+        assert (tmp_path / "saved").exists() and process.returncode
+    finally:
+        process.kill()
+
+
+def test_photos_held_out_by_a_stopped_run_are_not_taken(photos, tmp_path, monkeypatch):
+    """It has not said of which data they are."""
+    monkeypatch.setattr(quality, "IMAGES", 2)
+    folder = tmp_path / "results"
+    folder.mkdir()
+    np.savez(folder / "photos.npz", np.zeros((2, 8, 8, 3), np.uint8))
+    quality.hold_out(str(photos), 8, folder)
+    assert np.load(folder / "photos.npz")["arr_0"].any() and (folder / "data.json").is_file()
 
 
 def test_a_page_says_where_it_was_measured(monkeypatch):

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from benchmarks import illnesses
+from export import source
 from pggan_tf.config import load, resolve
 from pggan_tf.errors import UserError
-from pggan_tf.report import coach
+from pggan_tf.report import coach, tables
+from pggan_tf.report import runs as report_runs
 from pggan_tf.runs import records
 from pggan_tf.training import metric_callback, planning
 from pggan_tf.training.coaching import measure_variety
@@ -237,13 +239,22 @@ def test_a_run_without_gain_ends_by_itself(tmp_path, monkeypatch):
 
     monkeypatch.setattr(metric_callback.MetricCallback, "compute", compute)
     schedule = ["--target-res", "8", "--stable-images", "4=80,8=4000", "--fade-images", "0", "--batch", "8"]
-    schedule += ["--metrics-every", "80", "--metrics-images", "16", "--stop", "plateau"]
+    schedule += ["--metrics-every", "80", "--metrics-images", "16", "--stop", "plateau", "--snapshot-images", "80"]
     code, out, err = train(*TINY, *schedule, "--run", tmp_path / "run")
     assert code == 0, err
     measured = [m["metrics"]["swd"] for m in records.read_history(tmp_path / "run/stats.jsonl").measured]
     assert measured == [9.0, 8.0, 1.0, *range(2, 19)], "swd is measured where nothing else is said"
     assert "--stop plateau: swd has been 1 at best, 34% of the last stage ago" in out, "1,360 of 4,000 images"
     assert (tmp_path / "run/generator.keras").read_bytes() == (tmp_path / "run/best.keras").read_bytes()
+    shown = out.rpartition("images of the last stage: ")[2].split()[0]
+    assert Path(shown).is_file() and shown.endswith(f"-{records.read_best(tmp_path / 'run')}.png"), "of what is kept"
+    summary = report_runs.read_run(tmp_path / "run")
+    assert summary.kept == records.read_best(tmp_path / "run") < summary.images
+    assert ("swd, of generator.keras", "1") in tables.list_facts(summary), "not the last, which is of other weights"
+    assert tables.compare_runs([summary, summary])["swd, lower is better"][0].startswith("1 ±")
+    assert [row["state"] for row in tables.list_plan(summary)] == ["done", "done"]
+    exported = source.open_source(tmp_path / "run")
+    assert exported.read_metrics() == {"swd": (1.0, summary.kept)} and exported.count_images_seen() == summary.kept
     before = (tmp_path / "run/stats.jsonl").read_bytes()
     code, out, err = train("--resume", tmp_path / "run")
     assert code == 0 and (tmp_path / "run/stats.jsonl").read_bytes() == before, "it is done, and does not go on"

@@ -198,6 +198,8 @@ def test_the_tab_key_completes_verbs_options_values_and_files():
     assert complete("pggan", "train", "--loss", "=", "ls") == [("plain", "lsgan")]  # --loss=ls, as bash has it
     assert ("plain", "lsgan") in complete("pggan", "train", "--loss", "=")
     assert complete("pggan", "grid", "--no-such-option") == []
+    assert complete("pggan", "export", "run", "--to", "tfl") == [("plain", "tflite")]
+    assert complete("pggan", "evaluate", "a", "b", "--metrics", "fid,sw") == [("plain", "fid,swd")]
 
 
 @pytest.mark.slow

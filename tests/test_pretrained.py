@@ -125,11 +125,15 @@ def test_frozen_stages_stay_as_they_are_across_a_stop(tiny, source, tmp_path):
     [
         ({"freeze_discriminator": 1}, "it belongs to --init-from"),
         ({"freeze_discriminator": 2, "init_from": "tiny"}, "have completed 2 stages.*Expected 1 at most"),
+        (
+            {"freeze_discriminator": 1, "init_from": "tiny", "target_res": 16, "stable_images": {4: 0, 16: 80}},
+            "training would begin behind 16 px.* they end with 8 px. Expected .*--fade-images",
+        ),
     ],
 )
 def test_what_cannot_be_frozen_is_refused(tiny, options, message, tmp_path):
     with pytest.raises(UserError, match=message):
-        pg.train(**TINY, **options, runs=tmp_path, progress=False)
+        pg.train(**TINY | options, runs=tmp_path, progress=False)
 
 
 def test_every_verb_takes_the_word(tmp_path):

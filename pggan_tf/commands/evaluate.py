@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from pggan_tf import metrics
 from pggan_tf.api import measuring
@@ -27,6 +28,11 @@ class _Metrics(click.ParamType):
     def convert(self, value, param, ctx):
         """Return the names as a tuple. Raise UserError if a name is unknown."""
         return metrics.parse(value) if isinstance(value, str) else value
+
+    def shell_complete(self, ctx, param, incomplete):
+        """Return the lists whose last name begins with what was typed after the last comma, for the Tab key."""
+        before, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(before + comma + name) for name in metrics.METRICS if name.startswith(last)]
 
 
 _ON_FEATURES, _ALONE = metrics.select("features", "logits"), metrics.select("logits", "images")

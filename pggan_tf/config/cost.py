@@ -129,5 +129,5 @@ def describe(config: Config, devices: int = 1, bfloat16: bool = False, classes: 
     return (
         f"{about}{found['generator']:,} parameters in the generator and {found['discriminator']:,} in the discriminator; a step at "
         f"{shapes.name_size(last, config.networks.aspect)} px in batches of {config.optimization.batch[last]} needs about {memory:.2g} GiB"
-        f"{' on each device' if devices > 1 else ''}"
+        f"{' on each device' if devices > 1 else ''} in {'16' if bfloat16 else '32'} bits"
     )

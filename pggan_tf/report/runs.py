@@ -48,6 +48,7 @@ class RunSummary:
     grids: list[Grid]  # in order of images seen
     parameters: dict[str, int]  # "generator", "discriminator" -> number; empty if not known
     unread_lines: int = 0  # number of lines of stats.jsonl with neither losses nor metrics
+    kept: int | None = None  # images seen at the snapshot that generator.keras is of; None: at the end
     parents: int = 0  # number of parent folders in the name, to distinguish runs of the same name
 
     @property
@@ -95,17 +96,27 @@ class RunSummary:
         return out
 
     @property
+    def final(self) -> list[dict]:
+        """The measurements up to the one of generator.keras, in order of images seen."""
+        return [line for line in self.measurements if self.kept is None or line["images"] <= self.kept]
+
+    @property
+    def final_metrics(self) -> dict[str, float]:
+        """The last value of each metric that is of generator.keras or of before it, by its full name."""
+        return {name: value for line in self.final for name, value in line["metrics"].items()}
+
+    @property
     def caveats(self) -> list[tuple[str, str]]:
         """Caveats of the last measurement, as pairs of the names of the metrics and a sentence.
 
         Metric values of the data themselves, if recorded, follow as pairs of a name and the value.
         """
         names_by_caveat: dict[str, list] = {}
-        for name, caveats in (self.measurements[-1]["caveats"] if self.measurements else {}).items():
+        for name, caveats in (self.final[-1]["caveats"] if self.final else {}).items():
             for caveat in caveats:
                 names_by_caveat.setdefault(caveat, []).append(name)
         out = [(", ".join(names), caveat) for caveat, names in names_by_caveat.items()]
-        details = self.measurements[-1]["details"] if self.measurements else {}
+        details = self.final[-1]["details"] if self.final else {}
         return out + [(name, f"{value:.4g}") for name, value in details.items() if name.endswith(" of the data")]
 
     @property
@@ -172,6 +183,7 @@ def read_run(folder: str | Path) -> RunSummary:
         grids=find_grids(folder, plan.phases),
         parameters=_count_parameters(folder),
         unread_lines=history.unread,
+        kept=records.read_kept(folder),
     )
 
 

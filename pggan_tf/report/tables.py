@@ -38,7 +38,10 @@ def list_facts(run: RunSummary) -> list[tuple[str, str]]:
         (f"parameters of {'G' if network == 'generator' else 'D'}", format_number(count))
         for network, count in run.parameters.items()
     ]
-    return facts + [(f"{name}, last", f"{values[-1][2]:.4g}") for name, values in run.metrics.items()]
+    if run.kept is not None:
+        facts.append(("images shown to generator.keras, the best", format_number(run.kept)))
+    which = "last" if run.kept is None else "of generator.keras"
+    return facts + [(f"{name}, {which}", f"{value:.4g}") for name, value in run.final_metrics.items()]
 
 
 def list_plan(run: RunSummary) -> list[dict]:
@@ -50,7 +53,13 @@ def list_plan(run: RunSummary) -> list[dict]:
     rows = []
     for phase in run.phases:
         time, speed = _measure_phase(run, phase)
-        state = "done" if run.images >= phase.end else "under way" if run.images > phase.start else "to come"
+        state = (
+            "done"
+            if run.images >= phase.end or run.kept is not None
+            else "under way"
+            if run.images > phase.start
+            else "to come"
+        )
         rows.append({"phase": phase, "time": time, "speed": speed, "state": state})
     return rows
 
@@ -145,18 +154,18 @@ def _measure_spread(run: RunSummary, name: str) -> str:
 
 
 def _format_last(run: RunSummary, name: str) -> str:
-    """Return the last value of a metric as text, with its spread if known; '-' if not measured."""
-    if name not in run.metrics:
+    """Return a metric of generator.keras as text, with its spread if known; '-' if not measured."""
+    if name not in run.final_metrics:
         return "-"
-    spread = run.measurements[-1]["details"].get(f"{name} spread")
-    return f"{run.metrics[name][-1][2]:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
+    spread = run.final[-1]["details"].get(f"{name} spread")
+    return f"{run.final_metrics[name]:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
 
 
 def _format_measured_on(run: RunSummary) -> str:
     """Return the number and size of the images of the last measurement, or '-' if there is none."""
-    if not run.measurements:
+    if not run.final:
         return "-"
-    images, resolution = (run.measurements[-1][name] for name in ("measured", "resolution"))
+    images, resolution = (run.final[-1][name] for name in ("measured", "resolution"))
     count = "unknown many" if images is None else f"{images:,}"
     return f"{count} at {'unknown' if resolution is None else name_size(resolution, run.plan.aspect)} px"
 
@@ -172,7 +181,7 @@ def find_best(runs: Sequence[RunSummary]) -> set[tuple[str, int]]:
         metric = metrics.METRICS.get(metrics.strip_features(name))
         alike: dict[tuple, list[tuple[float, int]]] = {}
         for i, run in enumerate(runs):
-            lines = [line for line in run.measurements if name in line["metrics"]]
+            lines = [line for line in run.final if name in line["metrics"]]
             if metric and metric.better and lines:
                 last, checksum = lines[-1], run.environment["dataset"]["checksum"]
                 alike.setdefault((last["resolution"], last["measured"], checksum), []).append(
@@ -187,11 +196,11 @@ def find_best(runs: Sequence[RunSummary]) -> set[tuple[str, int]]:
 
 def list_differences(runs: Sequence[RunSummary]) -> list[str]:
     """Return one sentence for each reason why the runs' metrics cannot easily be compared."""
-    measured = [run for run in runs if run.measurements]
+    measured = [run for run in runs if run.final]
     kinds = {
-        "at unlike sizes": {run.measurements[-1]["resolution"] for run in measured},
+        "at unlike sizes": {run.final[-1]["resolution"] for run in measured},
         "on unlike data": {run.environment["dataset"]["checksum"] for run in measured},
-        "on unlike numbers of images": {run.measurements[-1]["measured"] for run in measured},
+        "on unlike numbers of images": {run.final[-1]["measured"] for run in measured},
     }
     out = [f"metrics were measured {what}: not to be compared" for what, found in kinds.items() if len(found) > 1]
     names_by_caveat: dict[tuple[str, str], list[str]] = {}

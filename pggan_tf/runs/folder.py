@@ -27,7 +27,7 @@ from pggan_tf.version import __version__
 
 CONFIG, ENVIRONMENT, GENERATOR = keras_files.CONFIG, keras_files.ENVIRONMENT, keras_files.GENERATOR
 STATS, LOG = "stats.jsonl", "log.txt"
-BEST, BEST_GENERATOR = "best.json", "best.keras"
+BEST, BEST_GENERATOR = keras_files.BEST, keras_files.BEST_GENERATOR
 _PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow")
 
 

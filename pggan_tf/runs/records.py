@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import math
 import re
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pggan_tf.errors import UserError, hide_secrets
+from pggan_tf.runs import keras_files
 
 
 def as_number(value) -> float | int | None:
@@ -46,6 +48,24 @@ def _parse_measurement(line: dict) -> dict | None:
         "details": _keep_numbers(line.get("details")),
         "caveats": {k: [c for c in v if isinstance(c, str)] for k, v in caveats.items() if isinstance(v, list)},
     }
+
+
+def read_best(folder: Path) -> int | None:
+    """Return the number of images that a run had seen at its best snapshot; None if it has none that can be read."""
+    try:
+        return int(json.loads((folder / keras_files.BEST).read_text())["images"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def read_kept(folder: Path) -> int | None:
+    """Return the number of images at the snapshot that a run's generator.keras is of; None: of its end.
+
+    A run that --stop plateau ends keeps its best snapshot as generator.keras.
+    """
+    kept, best = folder / keras_files.GENERATOR, folder / keras_files.BEST_GENERATOR
+    same = kept.is_file() and best.is_file() and filecmp.cmp(kept, best, shallow=False)
+    return read_best(folder) if same else None
 
 
 @dataclass(frozen=True)

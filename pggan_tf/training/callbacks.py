@@ -21,7 +21,7 @@ from pggan_tf.data import pipeline, pixels, transparency
 from pggan_tf.errors import OutOfMemory, explain_out_of_memory, shell_path
 from pggan_tf.files import atomic_write
 from pggan_tf.report import pages, pictures, words
-from pggan_tf.runs import generators
+from pggan_tf.runs import generators, records
 from pggan_tf.runs.folder import BEST_GENERATOR, GENERATOR, STATS
 
 # Number of inputs for calibrating batch normalisation before a grid is drawn or metrics are computed.
@@ -268,11 +268,15 @@ class GeneratorWriter(Callback):
                     raise run.ruined(f"no {GENERATOR} is written: {what}")
                 with atomic_write(run.folder / GENERATOR) as partial:
                     finished.save(partial)
-            if run.finished and (run.folder / BEST_GENERATOR).is_file():
+            images = records.read_best(run.folder) if run.finished else None
+            if images is not None and (run.folder / BEST_GENERATOR).is_file():
                 with atomic_write(run.folder / GENERATOR) as partial:
                     shutil.copyfile(run.folder / BEST_GENERATOR, partial)
-                run.log(f"{GENERATOR} is {BEST_GENERATOR}: nothing was gained after it")
-            if grid := max(run.folder.glob("fakes-*.png"), default=None):
+                run.log(f"{GENERATOR} is {BEST_GENERATOR}, of {images:,} images: nothing was gained after it")
+                grids = run.folder.glob(f"fakes-*-{images}.png")
+            else:
+                grids = run.folder.glob("fakes-*.png")
+            if grid := max(grids, default=None):
                 run.log(f"images of the last stage: {grid}")
 
 

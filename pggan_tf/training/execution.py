@@ -44,6 +44,12 @@ class Setting:
         return self.strategy.num_replicas_in_sync
 
 
+def find_completed_stage(plan: Plan) -> int:
+    """Return the resolution of the last stage that the weights of --init-from must have completed for this plan."""
+    begun = plan.phases[0]
+    return max(r for r in plan.resolutions if r < begun.resolution or not begun.fade and r == begun.resolution)
+
+
 @explain_out_of_memory(
     "the networks are built", "Give a smaller --target-res, or fewer feature maps by --fmap-max or --width."
 )
@@ -65,8 +71,7 @@ def build(plan: Plan, policy: str, classes: Sequence[str] = ()) -> GAN:
         content = vgg.load_features(config.objective.vgg_weights)
     discriminator = networks.make_discriminator(network, options, policy)
     if frozen := config.optimization.freeze_discriminator:
-        begun = plan.phases[0]  # the weights of --init-from have completed this stage, or the one before
-        first = max(r for r in plan.resolutions if r < begun.resolution or not begun.fade and r == begun.resolution)
+        first = find_completed_stage(plan)
         known = sum(r <= first for r in plan.resolutions)
         if frozen >= known:
             raise UserError(

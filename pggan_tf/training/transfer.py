@@ -61,7 +61,14 @@ def skip_trained_stages(plan: Plan, source: Path, classes: tuple[str, ...], say)
     last = max((r for r in plan.resolutions if r < phase.resolution or r == whole), default=plan.resolutions[0])
     fade = {r: 0 if r <= last else n for r, n in plan.config.schedule.fade_images.items()}
     stable = {r: 0 if r < last else n for r, n in plan.config.schedule.stable_images.items()}
-    return plan.replace(fade_images=fade, stable_images=stable).with_rest(), arrays
+    plan = plan.replace(fade_images=fade, stable_images=stable).with_rest()
+    frozen = plan.config.optimization.freeze_discriminator
+    if frozen and (first := execution.find_completed_stage(plan)) > last:
+        raise UserError(
+            f"--freeze-discriminator {frozen}: training would begin behind {first} px, of which the weights of --init-from know "
+            f"nothing: they end with {last} px. Expected images to fade in the stage after {last} px (--fade-images)."
+        )
+    return plan, arrays
 
 
 def read_weights(source: Path, say=print) -> tuple[dict[str, np.ndarray], dict]:
