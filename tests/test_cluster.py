@@ -77,12 +77,17 @@ def alone(tmp_path_factory):
 
 
 def wait_for_checkpoint(processes, parent):
-    """Of the long fade."""
+    """Of the long fade. Without it, no process outlives the test."""
     deadline = time.monotonic() + 150
-    while not any(int(p.stem.split("-")[1]) > 1000 for p in parent.glob("0*/checkpoints/checkpoint-*.npz")):
-        assert all(p.poll() is None for p in processes), [p.communicate() for p in processes]
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
+    try:
+        while not any(int(p.stem.split("-")[1]) > 1000 for p in parent.glob("0*/checkpoints/checkpoint-*.npz")):
+            assert all(p.poll() is None for p in processes), [p.communicate(timeout=60) for p in processes]
+            assert time.monotonic() < deadline, "waited too long"
+            time.sleep(0.02)
+    except BaseException:
+        for process in processes:
+            process.kill()
+        raise
     return next(parent.glob("0*"))
 
 
