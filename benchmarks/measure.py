@@ -53,7 +53,7 @@ def train(options: Mapping[str, object], folder: Path, may_fail: bool = False) -
     try:
         code = child.wait()
     except KeyboardInterrupt:
-        child.wait()  # it hears the same Ctrl-C, and saves; a second one ends both
+        child.wait()  # at a terminal it hears the same Ctrl-C, and saves; a second one ends both
         raise
     if code and not (may_fail and code == 1):
         raise UserError(f"{folder.name}: training ended with exit code {code}; above it says why.")

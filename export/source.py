@@ -200,8 +200,8 @@ def _open(path: str | Path) -> Source:
     if keras_files.is_run(folder) and file.name == runs.GENERATOR:
         until = records.read_kept(folder)
         return Source(folder.resolve().name, network, file, digest, *runs.read(folder), until)
-    if keras_files.is_run(folder) and file.name == runs.BEST_GENERATOR:
-        until = records.read_best(folder)
+    until = records.read_best(folder)
+    if keras_files.is_run(folder) and file.name == runs.BEST_GENERATOR and until is not None:
         return Source(f"{folder.resolve().name}-best", network, file, digest, *runs.read(folder), until)
     if keras_files.is_exported(folder) and file.name in (runs.GENERATOR, keras_files.WEIGHTS):
         return _open_exported(network, file, digest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import click
 from click.shell_completion import CompletionItem
@@ -39,7 +40,17 @@ class Choice(click.ParamType):
 
     def shell_complete(self, ctx, param, incomplete):
         """Return the words that begin with what was typed, for the Tab key."""
-        return [CompletionItem(word) for word in self.choices if word.startswith(incomplete)]
+        return complete_words(self.choices, incomplete)
+
+
+def complete_words(words: Iterable[str], incomplete: str, several: bool = False) -> list[CompletionItem]:
+    """Return the words that begin with what was typed, for the Tab key.
+
+    several: whether words may be separated by commas; those that were typed already are left out.
+    """
+    before, comma, last = incomplete.rpartition(",") if several else ("", "", incomplete)
+    typed = before.split(",")
+    return [CompletionItem(before + comma + word) for word in words if word.startswith(last) and word not in typed]
 
 
 def parse_count(text) -> float:

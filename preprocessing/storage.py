@@ -44,16 +44,15 @@ def _explain_errors(location: str, unchanged: tuple[int, ...] = ()):
     except Exception as error:  # every protocol has exceptions of its own
         if getattr(error, "errno", None) in unchanged:
             raise
-        text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        if isinstance(error, OSError) and error.strerror and not is_remote(location):
-            text = error.strerror  # without the path, which begins the message
-        raise _explain(location, text) from None
+        raise _explain(location, error) from None
 
 
-def _explain(location: str, text: str) -> UserError:
+def _explain(location: str, error: Exception) -> UserError:
     """Return the error (not raised here) for a location that cannot be reached, without its passwords."""
+    text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
     if not is_remote(location):
-        return UserError(f"{location}: cannot be read ({text}). Expected a file that is there and that you may read.")
+        text = getattr(error, "strerror", None) or text  # without the path, which begins the message
+        return UserError(f"{location}: cannot be used ({text}). Check that it is there, and your rights.")
     return UserError(
         hide_secrets(f"{location}: cannot be reached ({text}). Check the address, the network and your rights.")
     )
@@ -252,7 +251,7 @@ def read_manifest(location: str, name: str) -> dict | None:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     except OSError as error:
-        raise _explain(location, str(error)) from None
+        raise _explain(location, error) from None
     return content if isinstance(content, dict) else None
 
 

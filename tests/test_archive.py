@@ -267,7 +267,7 @@ def test_what_is_no_archive_says_so(tmp_path, kind):
     write(path, ["readme.txt"])
     with pytest.raises(UserError, match=f"^{path}: no images found.*1 .txt"):
         open_source(str(path))
-    with pytest.raises(UserError, match="none.zip: cannot be read .No such file"):
+    with pytest.raises(UserError, match="none.zip: cannot be used .No such file"):
         open_source(str(tmp_path / "none.zip"))
 
 

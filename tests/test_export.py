@@ -513,6 +513,12 @@ def test_the_best_generator_of_a_run_has_its_history(run, tmp_path):
     card = (own / "export" / "MODEL_CARD.md").read_text()
     assert code == 0, err
     assert "# run-best" in card and "700 images" in card and "12.5" in card and "13.5" not in card
+    for name in ("best", "generator"):  # the latter is the same file, as after --stop plateau
+        opened = source.open_source(own / f"{name}.keras")
+        assert opened.read_metrics() == {"swd": (12.5, 700)} and opened.count_images_seen() == 700
+    for damaged in ("{", '{"images": Infinity}', "[]"):
+        (own / "best.json").write_text(damaged)
+        assert source.open_source(own / "best.keras").read_metrics() == {}, "of which moment it is, is not known"
 
 
 def refused(result, *words):

@@ -199,7 +199,9 @@ def test_the_tab_key_completes_verbs_options_values_and_files():
     assert ("plain", "lsgan") in complete("pggan", "train", "--loss", "=")
     assert complete("pggan", "grid", "--no-such-option") == []
     assert complete("pggan", "export", "run", "--to", "tfl") == [("plain", "tflite")]
-    assert complete("pggan", "evaluate", "a", "b", "--metrics", "fid,sw") == [("plain", "fid,swd")]
+    for command in (("evaluate", "a", "b"), ("train",)):
+        assert complete("pggan", *command, "--metrics", "fid,sw") == [("plain", "fid,swd")]
+        assert complete("pggan", *command, "--metrics", "fid,fi") != [("plain", "fid,fid")], "it is there already"
 
 
 @pytest.mark.slow

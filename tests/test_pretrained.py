@@ -127,7 +127,7 @@ def test_frozen_stages_stay_as_they_are_across_a_stop(tiny, source, tmp_path):
         ({"freeze_discriminator": 2, "init_from": "tiny"}, "have completed 2 stages.*Expected 1 at most"),
         (
             {"freeze_discriminator": 1, "init_from": "tiny", "target_res": 16, "stable_images": {4: 0, 16: 80}},
-            "training would begin behind 16 px.* they end with 8 px. Expected .*--fade-images",
+            "the stage of 16 px would be frozen, .* end with 8 px .* Expected .*--fade-images",
         ),
     ],
 )

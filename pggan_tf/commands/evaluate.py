@@ -12,12 +12,11 @@ import json
 from pathlib import Path
 
 import click
-from click.shell_completion import CompletionItem
 
 from pggan_tf import metrics
 from pggan_tf.api import measuring
 from pggan_tf.data import pixels
-from pggan_tf.option_types import ImageCount
+from pggan_tf.option_types import ImageCount, complete_words
 
 
 class _Metrics(click.ParamType):
@@ -30,9 +29,8 @@ class _Metrics(click.ParamType):
         return metrics.parse(value) if isinstance(value, str) else value
 
     def shell_complete(self, ctx, param, incomplete):
-        """Return the lists whose last name begins with what was typed after the last comma, for the Tab key."""
-        before, comma, last = incomplete.rpartition(",")
-        return [CompletionItem(before + comma + name) for name in metrics.METRICS if name.startswith(last)]
+        """Return lists with one more name, for the Tab key."""
+        return complete_words(metrics.METRICS, incomplete, several=True)
 
 
 _ON_FEATURES, _ALONE = metrics.select("features", "logits"), metrics.select("logits", "images")

@@ -10,11 +10,11 @@ import dataclasses
 import textwrap
 
 import click
-from click.shell_completion import CompletionItem
 
 from pggan_tf import config as configs
 from pggan_tf.config.recipes import PIPELINES, RECIPES
 from pggan_tf.config.schema import DEFAULTS, FIELDS, GROUPS, REPEATABLE, base_type
+from pggan_tf.option_types import complete_words
 
 
 class _Value(click.ParamType):
@@ -38,7 +38,8 @@ class _Value(click.ParamType):
 
     def shell_complete(self, ctx, param, incomplete):
         """Return the choices of the option that begin with what was typed, for the Tab key."""
-        return [CompletionItem(name) for name in _choices(self.option) if name.startswith(incomplete)]
+        several = str(base_type(self.option)).startswith("tuple")
+        return complete_words(_choices(self.option), incomplete, several)
 
 
 def _choices(name: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pggan_tf.files import atomic_write
 from pggan_tf.report import NAME, embedding, plots, tables
 from pggan_tf.report.pictures import Picture
-from pggan_tf.report.runs import RunSummary, read_run
+from pggan_tf.report.runs import RunSummary, find_kept_grid, read_run
 from pggan_tf.runs import records
 
 
@@ -40,6 +40,7 @@ def write_report(folder: str | Path, out: str | Path | None = None, pictures: Se
         plots=plots.draw_training_plots(run),
         metric_plots=plots.draw_metric_plots([run]),
         grids=grids,
+        ends=[grids[0], find_kept_grid(grids, run.kept)] if grids else [],
         unreadable=unreadable,
         reals=reals if reals.is_file() and embedding.can_embed(reals) else None,
         pictures=pictures,

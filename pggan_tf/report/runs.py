@@ -224,6 +224,14 @@ def find_grids(folder: Path, phases: Sequence[schedule.Phase]) -> list[Grid]:
     return sorted(out, key=lambda grid: grid.images)
 
 
+def find_kept_grid(grids: Sequence[Grid], kept: int | None) -> Grid | None:
+    """Return the newest of the grids, in order of images seen, that was drawn before generator.keras was kept.
+
+    kept: images seen at the snapshot that generator.keras is of; None: at the end of the run.
+    """
+    return next((grid for grid in reversed(grids) if kept is None or grid.images <= kept), None)
+
+
 def _count_parameters(folder: Path) -> dict[str, int]:
     """Return the number of parameters of both networks, from the newest checkpoint's headers.
 

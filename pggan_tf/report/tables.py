@@ -53,13 +53,9 @@ def list_plan(run: RunSummary) -> list[dict]:
     rows = []
     for phase in run.phases:
         time, speed = _measure_phase(run, phase)
-        state = (
-            "done"
-            if run.images >= phase.end or run.kept is not None
-            else "under way"
-            if run.images > phase.start
-            else "to come"
-        )
+        state = "done" if run.images >= phase.end else "under way" if run.images > phase.start else "to come"
+        if state == "under way" and run.ended:  # by --stop plateau
+            state = "done"
         rows.append({"phase": phase, "time": time, "speed": speed, "state": state})
     return rows
 

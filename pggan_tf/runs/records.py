@@ -53,9 +53,10 @@ def _parse_measurement(line: dict) -> dict | None:
 def read_best(folder: Path) -> int | None:
     """Return the number of images that a run had seen at its best snapshot; None if it has none that can be read."""
     try:
-        return int(json.loads((folder / keras_files.BEST).read_text())["images"])
+        images = as_number(json.loads((folder / keras_files.BEST).read_text())["images"])
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
+    return None if images is None else int(images)
 
 
 def read_kept(folder: Path) -> int | None:

@@ -20,7 +20,7 @@ from pggan_tf import report, synthesis
 from pggan_tf.data import pipeline, pixels, transparency
 from pggan_tf.errors import OutOfMemory, explain_out_of_memory, shell_path
 from pggan_tf.files import atomic_write
-from pggan_tf.report import pages, pictures, words
+from pggan_tf.report import pages, pictures, runs, words
 from pggan_tf.runs import generators, records
 from pggan_tf.runs.folder import BEST_GENERATOR, GENERATOR, STATS
 
@@ -273,11 +273,8 @@ class GeneratorWriter(Callback):
                 with atomic_write(run.folder / GENERATOR) as partial:
                     shutil.copyfile(run.folder / BEST_GENERATOR, partial)
                 run.log(f"{GENERATOR} is {BEST_GENERATOR}, of {images:,} images: nothing was gained after it")
-                grids = run.folder.glob(f"fakes-*-{images}.png")
-            else:
-                grids = run.folder.glob("fakes-*.png")
-            if grid := max(grids, default=None):
-                run.log(f"images of the last stage: {grid}")
+            if grid := runs.find_kept_grid(runs.find_grids(run.folder, run.phases), images):
+                run.log(f"images of the last stage: {grid.path}")
 
 
 class ReportWriter(Callback):

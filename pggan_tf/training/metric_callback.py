@@ -141,11 +141,10 @@ class MetricCallback(Callback):
         if not self._is_measured(run.plan.target_res):
             run.log(f"no metrics: images of less than {metrics.SMALLEST} px are not measured")
         self.best = None
-        if (run.folder / BEST).is_file():
+        images = records.read_best(run.folder)
+        # One of more images was written after the checkpoint that the run is resumed from.
+        if images is not None and images <= run.images_seen:
             self.best = json.loads((run.folder / BEST).read_text())
-            if self.best["images"] > run.images_seen:
-                # Written after the checkpoint that the run is resumed from.
-                self.best = None
 
     def measure(self, run):
         import tensorflow as tf

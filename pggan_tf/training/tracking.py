@@ -277,7 +277,7 @@ class MLflowLogger(Callback):
             size += len(raw)
         self._log(batch)
         self._position += size
-        if (self.folder / BEST).is_file():
+        if records.read_best(self.folder) is not None:
             best = json.loads((self.folder / BEST).read_text())
             name = f"best_{metric_name(best['metric'])}"
             if best["images"] > self._last_step(name):

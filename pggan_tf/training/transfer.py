@@ -65,8 +65,8 @@ def skip_trained_stages(plan: Plan, source: Path, classes: tuple[str, ...], say)
     frozen = plan.config.optimization.freeze_discriminator
     if frozen and (first := execution.find_completed_stage(plan)) > last:
         raise UserError(
-            f"--freeze-discriminator {frozen}: training would begin behind {first} px, of which the weights of --init-from know "
-            f"nothing: they end with {last} px. Expected images to fade in the stage after {last} px (--fade-images)."
+            f"--freeze-discriminator {frozen}: the stage of {first} px would be frozen, but the weights of --init-from end with {last} "
+            f"px and have none for it. Expected images in which the stage after {last} px fades in (--fade-images)."
         )
     return plan, arrays
 
