@@ -44,7 +44,12 @@ from pggan_tf.option_types import FloatRange
 # beginning of a run that takes minutes.
 STANDARD, TWO_STAGE = {"conv": "standard"}, {"update": "two-stage"}
 PLAIN = {"upsampling": "nearest", "modulation": "none"}  # the generator of Karras et al. 2018
-BEFORE = PLAIN | {"batch": {4: 64, 16: 32, 32: 16}, "decay_share": 0.0, "fmap_base": 2048}  # 0.2, below 256 px
+BEFORE = PLAIN | {  # 0.2, below 256 px
+    "learning_rate": {4: 4e-3},
+    "batch": {4: 64, 16: 32, 32: 16},
+    "decay_share": 0.0,
+    "fmap_base": 2048,
+}
 PAPER = BEFORE | STANDARD | TWO_STAGE | {"loss": "wgan-gp", "learning_rate": {4: 1e-3}}
 FORMS: dict[str, dict] = {
     "paper": PAPER,
@@ -61,7 +66,7 @@ FORMS: dict[str, dict] = {
     "default, batches of half the size": {"batch": {4: 8, 16: 4, 32: 2}, "stddev_group": 2},
     "default, batches of twice the size": {"batch": {4: 32, 16: 16, 32: 8}},
     "default, a constant rate": {"decay_share": 0.0},
-    "default, twice the rate": {"learning_rate": {4: 8e-3}},
+    "default, half the rate": {"learning_rate": {4: 4e-3, 64: 3e-3}},
     "default, twice the maps": {"fmap_base": 2048},
     "default, half the maps": {"fmap_base": 512},
     "default, gamma of 0.1": {"penalty_weight": {4: 0.1}},

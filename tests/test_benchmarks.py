@@ -180,7 +180,7 @@ def test_a_form_that_fails_does_not_end_the_race(tmp_path, monkeypatch, capsys):
     trained = []
 
     def finish(settings, file, free):
-        if settings["form"] == "default, twice the rate":
+        if settings["form"] == "default, half the rate":
             raise RuntimeError("the weights are ruined")
         if settings["seed"] == 1:
             raise quality.UserError("other options")
@@ -191,12 +191,12 @@ def test_a_form_that_fails_does_not_end_the_race(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(quality, "finish", finish)
     monkeypatch.setattr(quality, "judge", judge_by_seed)
     monkeypatch.setattr(measure, "cores", lambda: [0])
-    arguments = ["--runs", str(tmp_path), "--forms", "default, twice the rate; default; default, two-stage;"]
+    arguments = ["--runs", str(tmp_path), "--forms", "default, half the rate; default; default, two-stage;"]
     assert entry.main(quality.main, arguments) == 0
     assert trained == ["default", "default, two-stage"]
     said = capsys.readouterr()
     assert "twice-the-rate-0: the weights are ruined" in said.err
-    assert re.search(r"portraits \| default, twice the rate +(\| +failed +){5}\|", said.out), said.out
+    assert re.search(r"portraits \| default, half the rate +(\| +failed +){5}\|", said.out), said.out
     trained.clear()
     assert entry.main(quality.main, [*arguments, "--seeds", "9"]) == 2
     assert len(trained) < 4, "what waited was not begun"

@@ -83,7 +83,7 @@ def test_only_what_the_run_may_have_is_advised():
 
 def test_a_rate_far_too_high_becomes_the_usual_one():
     (advice,) = coach.advise(figures({"logit_real": 4.1e6}, learning_rate={4: 100.0}))
-    assert advice.commands[0] == "--learning-rate 0.004"
+    assert advice.commands[0] == "--learning-rate 0.008"
 
 
 def test_skips_of_the_first_steps_say_nothing():

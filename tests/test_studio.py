@@ -577,7 +577,7 @@ def test_runs_are_compared_as_by_the_command(asker, place):
     assert {row["name"]: row["values"] for row in shown["table"]} == tables.compare_runs(read)
     assert {(row["name"], i) for row in shown["table"] for i in row["best"]} == tables.find_best(read) != set()
     assert {d["option"]: d["values"] for d in shown["differences"]} == {
-        "--learning-rate": ["4=0.004", "4=0.001"],
+        "--learning-rate": ["4=0.008", "4=0.001"],
         "--seed": ["0", "3"],
     }
     assert [s["values"] for s in shown["series"]["swd"]] == [
