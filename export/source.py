@@ -53,7 +53,8 @@ class Source:
         """What pictures by the network say about themselves."""
         alone = self.name == Path(runs.GENERATOR).stem  # such a file is called by its folder
         name = self.folder.resolve().name if alone else self.name
-        name = name.removesuffix("-best") if self.file.name == runs.BEST_GENERATOR else name
+        if self.until is not None and self.file.name == runs.BEST_GENERATOR:
+            name = name.removesuffix("-best")
         return marks.Mark(self.task.source_type, name, self.sha256)
 
     @property

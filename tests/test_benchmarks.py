@@ -195,7 +195,7 @@ def test_a_form_that_fails_does_not_end_the_race(tmp_path, monkeypatch, capsys):
     assert entry.main(quality.main, arguments) == 0
     assert trained == ["default", "default, two-stage"]
     said = capsys.readouterr()
-    assert "twice-the-rate-0: the weights are ruined" in said.err
+    assert "default-half-the-rate-0: the weights are ruined" in said.err
     assert re.search(r"portraits \| default, half the rate +(\| +failed +){5}\|", said.out), said.out
     trained.clear()
     assert entry.main(quality.main, [*arguments, "--seeds", "9"]) == 2

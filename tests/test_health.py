@@ -185,8 +185,8 @@ def test_weights_that_grew_absurd_stop_the_run_and_what_it_says_can_be_typed(tmp
     typed = shlex.split(re.search(r"Start again with: (.*) \(", err)[1])
     code, out, _ = pggan("train", *typed, "--dry-run")
     assert code == 0 and json.JSONDecoder().raw_decode(out)[0]["optimization"]["learning_rate"] == {
-        "4": 0.004,
-        "8": 0.004,
+        "4": 0.008,
+        "8": 0.008,
     }
 
 
