@@ -246,7 +246,7 @@ def test_a_run_without_gain_ends_by_itself(tmp_path, monkeypatch):
     assert measured == [9.0, 8.0, 1.0, *range(2, 19)], "swd is measured where nothing else is said"
     assert "--stop plateau: swd has been 1 at best, 34% of the last stage ago" in out, "1,360 of 4,000 images"
     assert (tmp_path / "run/generator.keras").read_bytes() == (tmp_path / "run/best.keras").read_bytes()
-    shown = out.rpartition("images of the last stage: ")[2].split()[0]
+    shown = out.rpartition("newest grid before that: ")[2].split()[0]
     kept = records.read_best(tmp_path / "run")
     assert Path(shown).is_file() and int(Path(shown).stem.split("-")[-1]) <= kept, "not of what was not kept"
     summary = report_runs.read_run(tmp_path / "run")

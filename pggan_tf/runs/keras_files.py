@@ -15,7 +15,7 @@ from pggan_tf.errors import UserError, is_out_of_memory, shell_path
 GENERATOR = "generator.keras"
 CONFIG, WEIGHTS, ENVIRONMENT = "config.json", "model.weights.h5", "environment.json"
 MEMBERS = (CONFIG, "metadata.json", WEIGHTS)
-BEST, BEST_GENERATOR = "best.json", "best.keras"  # the best snapshot of a run, and where it was measured
+BEST, BEST_GENERATOR = "best.json", "best.keras"  # where a run's best snapshot was measured, and the snapshot
 REPORT, RUN = "report.json", "run.json"  # in an exported folder: the list of its files, and its run's configuration
 
 

@@ -274,7 +274,7 @@ class GeneratorWriter(Callback):
                     shutil.copyfile(run.folder / BEST_GENERATOR, partial)
                 run.log(f"{GENERATOR} is {BEST_GENERATOR}, of {images:,} images: nothing was gained after it")
             if grid := runs.find_kept_grid(runs.find_grids(run.folder, run.phases), images):
-                run.log(f"images of the last stage: {grid.path}")
+                run.log(f"newest grid{'' if images is None else ' before that'}: {grid.path}")
 
 
 class ReportWriter(Callback):
