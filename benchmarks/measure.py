@@ -18,6 +18,9 @@ from pggan_tf.errors import UserError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# The generator of Karras et al. 2018, and of `peers`.
+PLAIN = {"upsampling": "nearest", "modulation": "none"}
+
 
 def in_process(function: Callable, **arguments):
     """Call a function of a module in a new process, and return its result.

@@ -43,8 +43,7 @@ from pggan_tf.option_types import FloatRange
 # the default does: the paper has equally many images at every stage, which are too few at the
 # beginning of a run that takes minutes.
 STANDARD, TWO_STAGE = {"conv": "standard"}, {"update": "two-stage"}
-PLAIN = {"upsampling": "nearest", "modulation": "none"}  # the generator of Karras et al. 2018
-BEFORE = PLAIN | {  # 0.2, below 256 px
+BEFORE = measure.PLAIN | {  # 0.2, below 256 px
     "learning_rate": {4: 4e-3},
     "batch": {4: 64, 16: 32, 32: 16},
     "decay_share": 0.0,
@@ -76,7 +75,7 @@ FORMS: dict[str, dict] = {
     "default, no fades": {"fade_share": 0.0},
     "default, repeated pixels": {"upsampling": "nearest"},
     "default, latents at the beginning alone": {"modulation": "none"},
-    "default, plain generator": PLAIN,
+    "default, plain generator": measure.PLAIN,
     "default, a discriminator at twice the rate": {"discriminator_rate": 2.0},
 }
 IMAGES = 1000  # number of images that are judged

@@ -32,27 +32,27 @@ from benchmarks import measure, page
 from pggan_tf.runs import folder as runs
 from pggan_tf.training import precision
 
-DEFAULT = {"loss": "nonsaturating-r1", "update": "one-stage", "conv": None}  # defaults of train.py
+WIDTHS = {"latent_size": 128, "fmap_base": 2048, "fmap_max": 128}
+# The step of `peers`, which PyTorch's forms take.
+PAPER = measure.PLAIN | WIDTHS | {"loss": "wgan-gp", "update": "two-stage", "conv": "standard"}
 
 
 def ours(
     resolution: int,
     batch: int,
-    loss: str = "wgan-gp",
-    update: str = "two-stage",
+    options: dict = PAPER,
     precision: str = "auto",
     seconds: float = 4.0,
-    conv: str | None = "standard",
 ) -> dict:
     """Measure the bare step on a constant batch, without reading data and without callbacks.
 
-    conv: kind of convolution; "standard" as in the PyTorch forms, None for the default. Return what
-    `measure.bare_step` returns, with gflop_per_image.
+    options: what differs from the defaults of `train.py`. Return what `measure.bare_step` returns,
+    with gflop_per_image.
     """
     from pggan_tf.config import resolve
 
-    settings = {"target_res": resolution, "conv": conv, "loss": loss, "update": update, "precision": precision}
-    step = measure.bare_step(resolve({"batch": {4: batch}, **settings}), seconds=seconds)
+    shape = {"target_res": resolution, "batch": {4: batch}, "precision": precision}
+    step = measure.bare_step(resolve({**shape, **options}), seconds=seconds)
     return {**step, "gflop_per_image": step["gflop"] / batch}
 
 
@@ -74,7 +74,7 @@ def whole_training(resolution: int, batch: int, seconds: float = 60.0) -> float:
         def tick(self, run, stats):
             self.marks.append((run.images_seen, time.perf_counter()))
 
-    bare = ours(resolution, batch, seconds=1, **DEFAULT)["images_per_second"]
+    bare = ours(resolution, batch, {}, seconds=1)["images_per_second"]
     with tempfile.TemporaryDirectory() as folder:
         build.build(
             prepare.make_job(Selection.of("portraits", count=4000), prepare.Squares(resolution)), f"{folder}/shards"
@@ -146,7 +146,8 @@ def measured(resolution: int, batch: int, rounds: int, peak: dict[str, float]) -
             (fraction of the peak). PyTorch's forms are included if it is installed.
     """
     shape = {"resolution": resolution, "batch": batch}
-    peer = {**shape, "latent": 128, "base": 2048, "most": 128, "seconds": 6.0}
+    latent, base, most = WIDTHS.values()
+    peer = {**shape, "latent": latent, "base": base, "most": most, "seconds": 6.0}
     forms = {OURS: lambda: measure.in_process(ours, precision="float32", **shape)}
     if precision.cpu_has_bfloat16():
         forms[AUTO] = lambda: measure.in_process(ours, **shape)
@@ -190,7 +191,7 @@ def _compare_training(written: page.Page, rounds: int) -> None:
         shape = {"resolution": resolution, "batch": batch}
         pairs = [
             (
-                measure.in_process(ours, **shape, **DEFAULT)["images_per_second"],
+                measure.in_process(ours, **shape, options={})["images_per_second"],
                 measure.in_process(whole_training, **shape),
             )
             for _ in range(rounds)
@@ -240,7 +241,8 @@ def main(sizes: list[int], rounds: int, training: bool, out: Path | None) -> Non
     written.table(heads, rows)
     most = " and ".join(f"{speed:,.0f} GFLOP/s in {kind}" for kind, speed in peak.items())
     written.notes(
-        f"WGAN-GP, two-stage, standard convolutions, fmap-base 2048, fmap-max 128; medians of {rounds} rounds in turn.",
+        f"WGAN-GP, two-stage, standard convolutions, fmap-base 2048, fmap-max 128, and the generator of Karras et al. "
+        f"2018; medians of {rounds} rounds in turn.",
         f"The peak, the fastest of a few large convolutions: {most}.",
         "`executed` counts the operations of convolutions and matrix products that the step's graph executes.",
         *missing(),

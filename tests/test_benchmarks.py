@@ -295,6 +295,24 @@ def test_every_benchmark_says_how_long_it_takes():
         assert "start_tensorflow(" not in before or file.name == "colorization.py", file.name
 
 
+def test_the_step_has_the_layers_of_pytorch_s_forms():
+    """By their numbers of parameters, counted here from the layers of `benchmarks.peers`."""
+
+    def width(resolution: int) -> int:
+        return min(2 * 2048 // resolution, 128)
+
+    def conv(inputs: int, outputs: int, kernel: int = 3) -> int:
+        return inputs * outputs * kernel**2 + outputs
+
+    widths = [width(resolution) for resolution in (4, 8, 16, 32, 64)]
+    pairs, (first, *_, last) = list(zip(widths, widths[1:])), widths
+    grown = sum(conv(a, b) + conv(b, b) for a, b in pairs)
+    shrunk = sum(conv(b, b) + conv(b, a) for a, b in pairs)
+    maker = conv(128, first * 16, 1) + conv(first, first) + grown + conv(last, 3, 1)
+    judge = conv(3, last, 1) + shrunk + conv(first + 1, first) + conv(16 * first, width(2), 1) + conv(width(2), 1, 1)
+    assert step.ours(64, 4, precision="float32", seconds=0.01)["parameters"] == maker + judge
+
+
 def test_forms_that_the_processor_would_emulate_are_left_out(monkeypatch, capsys):
     """Of the step itself and of PyTorch, with a word that says so."""
     monkeypatch.setattr(step.importlib.util, "find_spec", lambda name: True)
