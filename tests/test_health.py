@@ -205,7 +205,7 @@ def test_no_good_checkpoint_makes_room_for_trouble(tmp_path, monkeypatch):
     code, out, err = pggan("train", *TINY, *plan, *often, "--run", tmp_path / "run")
     assert code == 1 and "20 steps in a row (generator 0, discriminator 20) at 4px stable, after 240 images" in err
     assert [p.name for p in checkpoint.list_checkpoints(tmp_path / "run")] == ["checkpoint-000000000080.npz"]
-    assert re.search(r"npz. Start from it with: --config \S+ --init-from \S+run --learning-rate 0.001 ", err), err
+    assert re.search(r"npz. Start from it with: --config \S+ --init-from \S+run --learning-rate 0.002 ", err), err
 
 
 def test_out_of_memory_while_speed_is_measured(tmp_path, monkeypatch):
