@@ -26,7 +26,7 @@ from pggan_tf.option_types import FloatRange
     help="the run's own folder: the run is started there, or resumed if it exists; for jobs that may be restarted",
 )
 @click.option("--cache", help="folder for prepared data  [$PGGAN_CACHE, else ~/.cache/pggan-tf]")
-@click.option("--dry-run", is_flag=True, help="print the whole config and the plan without training")
+@click.option("--dry-run", is_flag=True, help="print the config and the plan without training")
 @click.option(
     "--workers", help="host:port of every machine that trains, separated by commas, the same on all; or set TF_CONFIG"
 )

@@ -111,7 +111,7 @@ class NetworkOptions:
     )
     size: str = option(
         None,
-        "widths, batches, rates and length of growing networks  [auto: phone on a CPU, small or paper on a GPU]",
+        "widths, batches, rates and length of growing networks  [auto: by the GPU's memory and the photos; phone on a CPU]",
         ("phone", "small", "paper", "auto"),
         common=True,
     )
