@@ -77,6 +77,7 @@ FORMS: dict[str, dict] = {
     "default, latents at the beginning alone": {"modulation": "none"},
     "default, plain generator": measure.PLAIN,
     "default, a discriminator at twice the rate": {"discriminator_rate": 2.0},
+    "default, from the weights of portraits": {"init_from": "portraits"},
 }
 IMAGES = 1000  # number of images that are judged
 METRICS = ("swd", "fid[random]")
@@ -96,6 +97,14 @@ def make_options(form: str, data: str, resolution: int, seconds: float, seed: in
     options = {"target_res": resolution, "seed": seed, "report": False, "checkpoint_minutes": 1e6} | FORMS[form]
     options |= {"precision": "float32", "minutes": seconds / 60, "held_out": HELD_OUT}
     return options if data == "portraits" else options | {"data": data}
+
+
+def make_plan(**settings):
+    """Return the plan of a form's run, before its minutes are planned; `settings` are those of `make_options`."""
+    from pggan_tf.training import requests
+
+    (plan,) = requests.plans(requests.absolute(make_options(**settings)))
+    return plan
 
 
 def train(out: str, core: int, **settings) -> dict:
@@ -118,18 +127,17 @@ def train(out: str, core: int, **settings) -> dict:
     ):
         threads(1)
     from pggan_tf.api import jobs, machines
-    from pggan_tf.config import resolve
     from pggan_tf.runs import generators
-    from pggan_tf.training import distribution, execution, loop, planning
+    from pggan_tf.training import distribution, execution, loop, planning, transfer
     from pggan_tf.training import precision as precisions
 
-    plan, machine = resolve(make_options(**settings)), machines.make_machine(False, ())
+    plan, machine = make_plan(**settings), machines.make_machine(False, ())
     resolution, seconds = plan.target_res, settings["seconds"]
     shards = jobs.prepare_data(plan, machine)
     with distribution.join_cluster("cpu", machine.cluster) as strategy, tempfile.TemporaryDirectory() as folder:
         arithmetic = precisions.choose(plan.config, strategy.num_replicas_in_sync)
         setting = execution.Setting(shards, strategy, arithmetic, machine.cluster, say=lambda line: None)
-        gan = execution.build(plan, arithmetic.policy)
+        plan, gan = transfer.build(plan, setting)
         programs = execution.Programs(gan, setting)
         speeds = planning.measure_speeds(plan, programs, clock=time.process_time)
         plan = planning.plan_for_seconds(plan, speeds, seconds)
@@ -155,12 +163,10 @@ def hold_out(data: str, resolution: int, folder: Path) -> None:
         UserError: if there are too few photos, or `folder` has those of other data.
     """
     from pggan_tf.api import jobs, machines
-    from pggan_tf.config import resolve
     from pggan_tf.data import pipeline
 
-    shards = jobs.prepare_data(
-        resolve(make_options("default", data, resolution, 60, 0)), machines.make_machine(False, ())
-    )
+    plan = make_plan(form="default", data=data, resolution=resolution, seconds=60, seed=0)
+    shards = jobs.prepare_data(plan, machines.make_machine(False, ()))
     count = shards.count(resolution)
     unseen = count - pipeline.train_count(count, HELD_OUT)
     if unseen < IMAGES:
@@ -190,9 +196,7 @@ def finish(settings: dict, out: Path, free: queue.Queue) -> None:
     Raises:
         UserError: if the images there are of other options, such as an earlier default.
     """
-    from pggan_tf.config import resolve
-
-    options = resolve(make_options(**settings)).to_json()
+    options = make_plan(**settings).to_json()
     file = out.with_suffix(".json")
     if file.is_file() and out.is_file():
         if json.loads(file.read_text()).get("options") != json.loads(json.dumps(options)):

@@ -146,8 +146,8 @@ def measured(resolution: int, batch: int, rounds: int, peak: dict[str, float]) -
             (fraction of the peak). PyTorch's forms are included if it is installed.
     """
     shape = {"resolution": resolution, "batch": batch}
-    latent, base, most = WIDTHS.values()
-    peer = {**shape, "latent": latent, "base": base, "most": most, "seconds": 6.0}
+    widths = dict(zip(("latent", "base", "most"), WIDTHS.values(), strict=True))
+    peer = {**shape, **widths, "seconds": 6.0}
     forms = {OURS: lambda: measure.in_process(ours, precision="float32", **shape)}
     if precision.cpu_has_bfloat16():
         forms[AUTO] = lambda: measure.in_process(ours, **shape)

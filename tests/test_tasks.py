@@ -156,7 +156,7 @@ def test_pairs_are_translated(tmp_path):
     code, out, err = train(*options, *measured, "--data", tmp_path / "a", "--runs", tmp_path / "runs")
     assert code == 0, err
     run = run_folder(out)
-    assert "1 image is there to measure on. Give more photos" in (run / "log.txt").read_text()
+    assert "1 image to measure on. Give more photos" in (run / "log.txt").read_text()
     assert generators.load(run).task == "translate"
     code, _, err = pggan("translate", run, tmp_path / "two" / "edges" / "0.png", "--out", tmp_path / "made.png")
     assert code == 0, err

@@ -17,7 +17,7 @@ from pggan_tf.runs import folder, keras_files
 FOLDER = Path(__file__).parent.parent / "pretrained"
 # Options of networks that a run takes from the weights it begins with, unless they are typed. All others
 # would make another plan.
-_FOLLOWED = ("upsampling", "modulation")
+_FOLLOWED = ("latent_size", "upsampling", "modulation")
 _LEAST_RES = 32  # least resolution in pixels at which the weights were compared with none
 
 
