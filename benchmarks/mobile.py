@@ -35,6 +35,7 @@ IN_PAGE = """async ([threads, rounds]) => {
   const { latents } = await import("./latents.js");
   Object.defineProperty(navigator, "hardwareConcurrency", { value: threads });
   const site = await (await fetch("site.json")).json();
+  site.threads = threads > 1; // the page takes them for slow networks alone
   const model = await Model.open(site, site.models[0], () => {});
   const where = threads > 1 ? `WebAssembly, ${threads} threads` : "WebAssembly";
   if (model.where !== where) throw new Error(`the page runs it on ${model.where}, not on ${where}`);
