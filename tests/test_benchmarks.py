@@ -295,6 +295,14 @@ def test_every_benchmark_says_how_long_it_takes():
         assert "start_tensorflow(" not in before or file.name == "colorization.py", file.name
 
 
+@pytest.mark.slow
+def test_pages_are_measured_on_one_thread_and_on_two(browser):
+    """Pages take one thread for networks as quick as this one; the benchmark asks for two."""
+    process = start("-m", "benchmarks.mobile", "--resolutions", "4", "--rounds", "3", "--browser")
+    said, err = process.communicate(timeout=600)
+    assert process.returncode == 0 and "ms browser, 2 threads" in said, err
+
+
 def test_the_step_has_the_layers_of_pytorch_s_forms():
     """By their numbers of parameters, counted here from the layers of `benchmarks.peers`."""
 
