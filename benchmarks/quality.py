@@ -65,7 +65,7 @@ FORMS: dict[str, dict] = {
     "default, batches of half the size": {"batch": {4: 8, 16: 4, 32: 2}, "stddev_group": 2},
     "default, batches of twice the size": {"batch": {4: 32, 16: 16, 32: 8}},
     "default, a constant rate": {"decay_share": 0.0},
-    "default, half the rate": {"learning_rate": {4: 4e-3, 64: 3e-3}},
+    "default, half the rate": {"learning_rate": {4: 4e-3, 64: 3e-3, 128: 2e-3}},
     "default, twice the maps": {"fmap_base": 2048},
     "default, half the maps": {"fmap_base": 512},
     "default, gamma of 0.1": {"penalty_weight": {4: 0.1}},

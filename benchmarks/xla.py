@@ -37,7 +37,7 @@ from pggan_tf.files import atomic_write
 
 RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
 # The step of `benchmarks.peers`, which people write in PyTorch, and the default one.
-OBJECTIVES: dict[str, dict] = {  # "wgan-gp" is what `peers` does, too, with the generator that is trained there
+OBJECTIVES: dict[str, dict] = {  # "wgan-gp": with standard convolutions, the step and the generator of `peers`
     "default": {},
     "wgan-gp": {"loss": "wgan-gp", "update": "two-stage", **measure.PLAIN},
 }
