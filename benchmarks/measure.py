@@ -18,8 +18,9 @@ from pggan_tf.errors import UserError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# The generator of Karras et al. 2018, and of `peers`.
+# The generator of Karras et al. 2018, and the widths with which it is compared with others.
 PLAIN = {"upsampling": "nearest", "modulation": "none"}
+WIDTHS = {"fmap_base": 2048, "fmap_max": 128}
 
 
 def in_process(function: Callable, **arguments):

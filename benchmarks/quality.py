@@ -35,6 +35,7 @@ import numpy as np
 
 from benchmarks import measure, page
 from pggan_tf import files
+from pggan_tf.config import Plan
 from pggan_tf.errors import UserError
 from pggan_tf.option_types import FloatRange
 
@@ -99,7 +100,7 @@ def make_options(form: str, data: str, resolution: int, seconds: float, seed: in
     return options if data == "portraits" else options | {"data": data}
 
 
-def make_plan(**settings):
+def make_plan(**settings) -> Plan:
     """Return the plan of a form's run, before its minutes are planned; `settings` are those of `make_options`."""
     from pggan_tf.training import requests
 

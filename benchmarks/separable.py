@@ -29,8 +29,7 @@ def step(resolution: int, batch: int, conv: str, precision: str) -> dict:
 
     settings = {"target_res": resolution, "conv": conv, "precision": precision}
     without = {"loss": "nonsaturating", "update": "two-stage"}
-    widths = {"fmap_base": 2048, "fmap_max": 128}
-    plan = resolve({"batch": {4: batch}, **settings, **measure.PLAIN, **widths, **without})
+    plan = resolve({"batch": {4: batch}, **settings, **measure.PLAIN, **measure.WIDTHS, **without})
     return measure.bare_step(plan, seconds=3.0)
 
 

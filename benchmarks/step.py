@@ -32,15 +32,16 @@ from benchmarks import measure, page
 from pggan_tf.runs import folder as runs
 from pggan_tf.training import precision
 
-WIDTHS = {"latent_size": 128, "fmap_base": 2048, "fmap_max": 128}
-# The step of `peers`, which PyTorch's forms take.
-PAPER = measure.PLAIN | WIDTHS | {"loss": "wgan-gp", "update": "two-stage", "conv": "standard"}
+LATENT_SIZE = 128
+# The networks and the step that `peers` writes in PyTorch.
+PEER = measure.PLAIN | measure.WIDTHS | {"latent_size": LATENT_SIZE, "conv": "standard"}
+PEER |= {"loss": "wgan-gp", "update": "two-stage"}
 
 
 def ours(
     resolution: int,
     batch: int,
-    options: dict = PAPER,
+    options: dict = PEER,
     precision: str = "auto",
     seconds: float = 4.0,
 ) -> dict:
@@ -146,8 +147,8 @@ def measured(resolution: int, batch: int, rounds: int, peak: dict[str, float]) -
             (fraction of the peak). PyTorch's forms are included if it is installed.
     """
     shape = {"resolution": resolution, "batch": batch}
-    widths = dict(zip(("latent", "base", "most"), WIDTHS.values(), strict=True))
-    peer = {**shape, **widths, "seconds": 6.0}
+    base, most = measure.WIDTHS.values()
+    peer = {**shape, "latent": LATENT_SIZE, "base": base, "most": most, "seconds": 6.0}
     forms = {OURS: lambda: measure.in_process(ours, precision="float32", **shape)}
     if precision.cpu_has_bfloat16():
         forms[AUTO] = lambda: measure.in_process(ours, **shape)
@@ -162,8 +163,8 @@ def measured(resolution: int, batch: int, rounds: int, peak: dict[str, float]) -
         out[name] = {"rate": statistics.median(r["images_per_second"] for r in rows)}
         if "policy" in rows[0]:
             work = rows[0]["gflop_per_image"]
-            most = peak["bfloat16" if "bfloat16" in rows[0]["policy"] else "float32"]
-            out[name] |= {"work": work, "share": work * out[name]["rate"] / most}
+            fastest = peak["bfloat16" if "bfloat16" in rows[0]["policy"] else "float32"]
+            out[name] |= {"work": work, "share": work * out[name]["rate"] / fastest}
     return out
 
 

@@ -37,21 +37,9 @@ from pggan_tf.files import atomic_write
 
 RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
 # The step of `benchmarks.peers`, which people write in PyTorch, and the default one.
-OBJECTIVES: dict[str, dict] = {  # "wgan-gp": with standard convolutions, the step and the generator of `peers`
-    "default": {},
-    "wgan-gp": {"loss": "wgan-gp", "update": "two-stage", **measure.PLAIN},
-}
+OBJECTIVES: dict[str, dict] = {"default": {}, "wgan-gp": {"loss": "wgan-gp", "update": "two-stage"}}
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
-_TOLD = (
-    "fmap_base",
-    "fmap_max",
-    "latent_size",
-    "conv",
-    "upsampling",
-    "modulation",
-    "loss",
-    "update",
-)  # options that a file names
+_TOLD = ("fmap_base", "fmap_max", "latent_size", "conv", "loss", "update")  # options that a file names
 _GRID = 64  # images of a grid
 _LARGEST_VALUES = 1 << 23  # numbers of all variables together up to which their values are written
 _NORMAL = "normal"  # stands for values that are drawn from N(0, 1), as kernels are

@@ -15,6 +15,8 @@ import pytest
 import benchmarks
 from benchmarks import measure, page, quality, step, super_resolution
 from pggan_tf import entry
+from pggan_tf.runs import folder as runs
+from pggan_tf.runs import pretrained
 from pggan_tf.training import precision
 from tests.conftest import start
 
@@ -173,6 +175,16 @@ def test_the_table_of_quality(tmp_path, monkeypatch, capsys):
     assert "folders of different names" in capsys.readouterr().err
     assert entry.main(quality.main, [*arguments, "--forms", "default;defualt"]) == 2
     assert "defualt is none of: paper; " in capsys.readouterr().err
+
+
+def test_a_form_begins_with_the_weights_that_it_names():
+    plan = quality.make_plan(
+        form="default, from the weights of portraits", data="portraits", resolution=64, seconds=9, seed=0
+    )
+    config = plan.config
+    assert config.optimization.init_from == str(pretrained.FOLDER / "portraits")
+    theirs = runs.read(pretrained.FOLDER / "portraits")[0].config
+    assert config.networks.latent_size == theirs.networks.latent_size, "else the weights do not fit"
 
 
 def test_a_form_that_fails_does_not_end_the_race(tmp_path, monkeypatch, capsys):
