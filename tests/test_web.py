@@ -737,7 +737,7 @@ def test_a_second_visit_needs_no_network_on_any_host(browser, site, networks):
         page = context.new_page()
         opened(page, url, seed=42, label=0)
         assert not page.evaluate("crossOriginIsolated") and "threads" not in page.inner_text("#status")
-        for name in ("generate.tflite", "litert_wasm_internal.js"):
+        for name in ("generate.tflite", "litert_wasm_internal.js", "litert_wasm_internal.wasm"):
             kept(page, name)
         context.set_offline(True)
         page.goto("about:blank")
