@@ -169,6 +169,38 @@ def test_lerp_is_exact_at_its_ends():
     np.testing.assert_array_equal(layers.lerp(old, new, 1.0), new)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.EqualizedConv2D(5, kernel_size=1),
+        layers.SeparableConv2D(5),
+        layers.SeparableConv2D(5, up=2, upsampling="bilinear"),
+        layers.SeparableConv2D(5, down=2),
+    ],
+    ids=["1x1", "separable", "up", "down"],
+)
+def test_a_layer_in_training_computes_what_it_computes_elsewhere(layer):
+    """In training, 1x1 convolutions are matrix products: for any number of images, with the same gradients."""
+    x, found = tf.constant(normal(6, 8, 4, 3)), {}
+    layer(x)
+    layer.bias.assign(normal(5, seed=1))
+    for training in (True, False):
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3])])
+        def compute(x, training=training):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = layer(x, training=training)
+                loss = tf.reduce_sum(y**3)
+            return [y, *tape.gradient(loss, [x, *layer.trainable_variables])]
+
+        found[training] = compute(x)
+        operations = {op.type for op in compute.get_concrete_function().graph.get_operations()}
+        assert ("Conv2D" in operations) is not training and ("MatMul" in operations) is training
+    for ours, theirs in zip(found[True], found[False], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
+
+
 @NEEDS_BFLOAT16
 @pytest.mark.parametrize("shape", [(16, 4, 4, 32), (16, 64, 64, 32)])
 def test_gradients_in_bfloat16_are_those_of_float32(shape):
