@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from pggan_tf import layers
+from pggan_tf.networks import progressive
 from pggan_tf.training import precision
 from tests.conftest import NEEDS_BFLOAT16
 
@@ -199,6 +200,22 @@ def test_a_layer_in_training_computes_what_it_computes_elsewhere(layer):
         assert ("Conv2D" in operations) is not training and ("MatMul" in operations) is training
     for ours, theirs in zip(found[True], found[False], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("device", ["CPU", "GPU"])
+def test_networks_multiply_matrices_in_training_on_cpus_alone(device, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: [kind] if kind == device else [])
+    generator = progressive.Generator([4, 8], latent_size=8, fmap_base=16, fmap_max=8, conv="separable")
+    discriminator = progressive.Discriminator([4, 8], fmap_base=16, fmap_max=8, conv="separable")
+    for training in (True, False):
+
+        @tf.function
+        def compute(latents, training=training):
+            return discriminator(generator(latents, training=training), training=training)
+
+        types = [op.type for op in compute.get_concrete_function(tf.zeros([4, 8])).graph.get_operations()]
+        # Three convolutions of the generator and one to images; one from images and three of the discriminator.
+        assert types.count("Conv2D") == (0 if training and device == "CPU" else 8)
 
 
 @NEEDS_BFLOAT16

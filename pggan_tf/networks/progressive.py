@@ -242,7 +242,7 @@ class Generator(_Progressive, LatentNetwork):
                 the dense layer (1); below 1, images are less varied and more typical. Scaling the
                 latents instead would have no effect, as they are normalised.
             labels: Class indices, int64 [N]; required if the network has classes.
-            training: Whether batch normalisation uses the statistics of the batch.
+            training: Whether this is a step of training: batch normalisation uses the batch's statistics.
         """
         resolution = resolution or self.resolutions[-1]
         stages = self.stages_at(resolution)
@@ -368,7 +368,7 @@ class Discriminator(_Progressive):
             resolution: Resolution in pixels; by default taken from the shape of `images`.
             alpha: Weight in 0..1 of the stage of this resolution while it fades in. None means 1,
                 without computing the input of the previous stage.
-            training: Whether batch normalisation uses the statistics of the batch.
+            training: Whether this is a step of training: batch normalisation uses the batch's statistics.
         """
         resolution = resolution or max(images.shape[1:3])
         first, *later = stages = self.stages_at(resolution)
