@@ -69,7 +69,7 @@ from pggan_tf.option_types import Choice, FloatRange
     "--key", help="PEM file with the private key and the certificate that sign the app  [one that is made and kept]"
 )
 def command(runs, formats, everything, out, **options):
-    """Export RUN, a finished run's folder, an exported folder, a generator.keras or hf://USER/NAME.
+    """Export RUN, a finished run's folder, an exported folder, a generator.keras, hf://USER/NAME or portraits.
 
     A site (--to web) or an app (--to apk) may hold several RUNs of different tasks.
     """

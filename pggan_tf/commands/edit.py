@@ -29,7 +29,7 @@ from pggan_tf.explore import sliders
 def command(source, seed, settings, out, class_name, stage, truncation, no_mark):
     """Change a generated image with sliders, directions of the latent space; see `pggan sliders`.
 
-    SOURCE is a run's folder, a generator.keras or hf://USER/NAME.
+    SOURCE is a run's folder, a generator.keras, hf://USER/NAME or portraits.
     """
     asked: dict[int | str, float] = {}
     for text in settings:

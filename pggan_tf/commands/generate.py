@@ -38,7 +38,7 @@ from pggan_tf.option_types import ImageCount
 def command(
     source, seeds, count, grid, npz, folder, class_name, negative, recolor, upscale, stage, truncation, no_mark, sign
 ):
-    """Generate images with SOURCE, a run's folder, a generator.keras or hf://USER/NAME."""
+    """Generate images with SOURCE, a run's folder, a generator.keras, hf://USER/NAME or portraits."""
     if seeds is not None and count:
         raise UserError("--seeds and --count: give one of them.")
     if not (grid or npz or folder):

@@ -29,7 +29,7 @@ from pggan_tf.runs import generators
 def command(source, by, out, seeds, class_name, truncation, no_mark):
     """Show the same latents at every stage, or in every class, as one picture.
 
-    SOURCE is a run's folder, a generator.keras or hf://USER/NAME.
+    SOURCE is a run's folder, a generator.keras, hf://USER/NAME or portraits.
     """
     from pggan_tf import terminal
     from pggan_tf.report import pictures

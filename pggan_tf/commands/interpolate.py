@@ -63,7 +63,7 @@ class _Grid(click.ParamType):
 def command(source, video, seeds, latents_file, grid, seconds, fps, loop, class_name, stage, truncation, no_mark, sign):
     """Make a video that interpolates between images of SOURCE.
 
-    SOURCE is a run's folder, a generator.keras or hf://USER/NAME.
+    SOURCE is a run's folder, a generator.keras, hf://USER/NAME or portraits.
     """
     from pggan_tf import terminal
     from pggan_tf.explore import video as videos

@@ -52,7 +52,7 @@ def _read_photo(file: str, channels: int):
 def command(source, photo, out, video, steps, class_name, stage, seed, no_mark):
     """Find the latent whose image is nearest to PHOTO.
 
-    SOURCE is a run's folder, a generator.keras or hf://USER/NAME. The photo must resemble the
+    SOURCE is a run's folder, a generator.keras, hf://USER/NAME or portraits. The photo must resemble the
     training data: it must be cropped in the same way, with its subject in the same place.
     """
     from pggan_tf import terminal

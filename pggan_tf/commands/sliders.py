@@ -61,7 +61,7 @@ def _parse_names(ctx, param, texts: tuple[str, ...]) -> list[tuple[int, str]]:
 def command(source, out, seeds, count, class_name, names, stage, truncation, no_mark):
     """List the sliders of SOURCE, directions in which its images can be changed; draw and name them.
 
-    SOURCE is a run's folder, a generator.keras or hf://USER/NAME.
+    SOURCE is a run's folder, a generator.keras, hf://USER/NAME or portraits.
     """
     from pggan_tf import api
     from pggan_tf.explore import sliders
