@@ -176,7 +176,7 @@ class Disturbed:
     say: Callable
     events: Counter = dataclasses.field(default_factory=Counter)
     sessions: list[Child] = dataclasses.field(default_factory=list)
-    orphans: int = 0
+    orphans: list[int] = dataclasses.field(default_factory=list)
     turn: list[str] = dataclasses.field(default_factory=list)
 
     def run(self) -> float:
