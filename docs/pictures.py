@@ -1,7 +1,7 @@
 """Make the pictures of README and documentation: `python -m docs.pictures RUN --out docs/pictures`.
 
-RUN is a run on drawn portraits, or its generator.keras. hero.png shows, from left to right, drawn
-portraits, the faces of ten seeds at every stage, and the web page of the run on a phone. Nothing in
+RUN is a run on drawn portraits, its generator.keras, or the word portraits, which made the picture
+of now. hero.png shows, from left to right, drawn portraits, the faces of ten seeds at every stage, and the web page of the run on a phone. Nothing in
 it is a photo. Chromium, playwright and npm are needed.
 """
 

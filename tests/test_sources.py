@@ -514,7 +514,7 @@ def test_the_content_of_an_archive_is_told_apart(tmp_path):
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("over_http", [False, True])
 def test_arrays_larger_than_the_memory_are_read_image_by_image(tmp_path, http, packed, over_http):
-    """48 MB of images, of which two are not black, in less than 8 MB."""
+    """48 MB of images, of which two are not black, in less than 8 MB, or 16 MB with two of fsspec's blocks of 5 MB."""
     images = np.zeros((4096, 64, 64, 3), np.uint8)
     images[7], images[4000] = 5, 9
     (np.savez_compressed if packed else np.savez)(tmp_path / "a.npz", images=images, labels=np.arange(4096) % 3)
@@ -535,7 +535,7 @@ def test_arrays_larger_than_the_memory_are_read_image_by_image(tmp_path, http, p
         ("image 3999", 0, 0), ("image 4000", 1, 9)
     ]  # fmt: skip
     assert fingerprint == expected.hexdigest()  # by which caches know it
-    assert peak < 8 << 20, peak
+    assert peak < (16 if over_http else 8) << 20, peak
 
 
 @pytest.mark.parametrize("packed", [False, True])
